@@ -1,0 +1,396 @@
+/* Every message of Baton, as tables. One line here is one field: it gives the struct member, the
+ * encoder, the decoder with its limits, the printer and the specification in wire/README.md.
+ *
+ * A message is one msgpack map. The envelope's keys are single letters, all other keys are words.
+ * A field equal to its default is not sent; an unknown key is skipped (so that a newer peer can
+ * add one); a known key of the wrong type or over its limit makes the message malformed. Arrays,
+ * texts and bytes of a decoded message point into the receive buffer or the decoder's arena.
+ *
+ * Only durations travel, never clock times. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+struct arena;
+
+#define WIRE_VERSION_MIN 1
+#define WIRE_VERSION_MAX 1
+
+#define WIRE_CONTROL_BYTES_MAX (8u << 20) /* any message between our own processes */
+#define WIRE_TOKEN_BYTES_MAX (64u << 10)  /* a token message to a client */
+#define WIRE_TOKENS_MAX (1u << 20)        /* ids in one array */
+#define WIRE_TEXT_MAX (4u << 20)          /* bytes in one text */
+#define WIRE_NAME_MAX 128                 /* names, labels, endpoints, reasons */
+#define WIRE_ERROR_MAX 1024               /* an error's sentence */
+#define WIRE_NODES_MAX 4096               /* nodes in a roster */
+#define WIRE_ADDRESS_MAX 8192             /* a UCX worker address */
+#define WIRE_STOP_IDS_MAX 64
+#define WIRE_DEPTH_MAX 4 /* nested maps and arrays */
+
+/* 128-bit request id, drawn by the router. */
+struct wire_id {
+    uint8_t byte[16];
+};
+
+/* Field types of the tables:
+ *   u32 u64 f64 flag            a number or truth value
+ *   text bytes                  a span (text is UTF-8 by convention, never trusted to be)
+ *   id                          16 bytes
+ *   u32s u64s texts             arrays
+ *   sampling ledger             a nested map, tables below */
+struct wire_span {
+    const char *at;
+    size_t len;
+};
+struct wire_u32s {
+    const uint32_t *at; /* [n] */
+    size_t n;
+};
+struct wire_u64s {
+    const uint64_t *at; /* [n] */
+    size_t n;
+};
+struct wire_texts {
+    const struct wire_span *at; /* [n] */
+    size_t n;
+};
+
+/* F(type, member, key, limit, default): limit is the largest value, length or count; the default
+ * of spans, ids and arrays is empty and written 0. */
+
+/* What the sampler may know. The job's prompt/emitted border comes beside it. */
+#define WIRE_SAMPLING(F)                                                                           \
+    F(u32, max_tokens, "max_tokens", WIRE_TOKENS_MAX, 16)                                          \
+    F(u32, min_tokens, "min_tokens", WIRE_TOKENS_MAX, 0)                                           \
+    F(f64, temperature, "temperature", 100, 1.0)                                                   \
+    F(u32, top_k, "top_k", UINT32_MAX, 0)                                                          \
+    F(f64, top_p, "top_p", 1, 1.0)                                                                 \
+    F(f64, min_p, "min_p", 1, 0.0)                                                                 \
+    F(f64, repetition_penalty, "repetition_penalty", 100, 1.0)                                     \
+    F(f64, presence_penalty, "presence_penalty", 100, 0.0)                                         \
+    F(f64, frequency_penalty, "frequency_penalty", 100, 0.0)                                       \
+    F(u32s, stop_ids, "stop_ids", WIRE_STOP_IDS_MAX, 0)                                            \
+    F(flag, ignore_eos, "ignore_eos", 1, 0)                                                        \
+    F(u32, logprobs, "logprobs", 20, 0)
+
+/* One request's latency ledger. Durations in microseconds. */
+#define WIRE_LEDGER(F)                                                                             \
+    F(u64, router_queue_us, "router_queue_us", UINT64_MAX, 0)                                      \
+    F(u64, prefill_queue_us, "prefill_queue_us", UINT64_MAX, 0)                                    \
+    F(u64, prefill_us, "prefill_us", UINT64_MAX, 0)                                                \
+    F(u64, transfer_us, "transfer_us", UINT64_MAX, 0)                                              \
+    F(u64, transfer_bytes, "transfer_bytes", UINT64_MAX, 0)                                        \
+    F(text, transfer_path, "transfer_path", WIRE_NAME_MAX, 0)                                      \
+    F(u64, decode_queue_us, "decode_queue_us", UINT64_MAX, 0)                                      \
+    F(u64, first_step_us, "first_step_us", UINT64_MAX, 0)                                          \
+    F(u64, decode_us, "decode_us", UINT64_MAX, 0)                                                  \
+    F(u64, first_token_us, "first_token_us", UINT64_MAX, 0)                                        \
+    F(u64, total_us, "total_us", UINT64_MAX, 0)                                                    \
+    F(u32, prompt_tokens, "prompt_tokens", WIRE_TOKENS_MAX, 0)                                     \
+    F(u32, emitted_tokens, "emitted_tokens", WIRE_TOKENS_MAX, 0)                                   \
+    F(u32, attempts, "attempts", UINT32_MAX, 0)                                                    \
+    F(text, prefill_node, "prefill_node", WIRE_NAME_MAX, 0)                                        \
+    F(text, decode_node, "decode_node", WIRE_NAME_MAX, 0)
+
+/* ---- client and router --------------------------------------------------------------------- */
+
+/* client -> router, first message. */
+#define WIRE_HELLO(F)                                                                              \
+    F(u32, version_min, "version_min", UINT32_MAX, 0)                                              \
+    F(u32, version_max, "version_max", UINT32_MAX, 0)                                              \
+    F(text, agent, "agent", WIRE_NAME_MAX, 0)
+
+/* router -> client, router -> node: the session stands. */
+#define WIRE_WELCOME(F)                                                                            \
+    F(u32, version, "version", UINT32_MAX, 0)                                                      \
+    F(u32, heartbeat_ms, "heartbeat_ms", 60000, 250)                                               \
+    F(text, server, "server", WIRE_NAME_MAX, 0)
+
+/* client -> router. Exactly one of tokens and text. label is the client's own name for the
+ * stream and comes back in accepted and failed. credits: token messages the router may send
+ * before it waits for `credit`; 0 means no limit but the router's own. */
+#define WIRE_GENERATE(F)                                                                           \
+    F(text, label, "label", WIRE_NAME_MAX, 0)                                                      \
+    F(text, model, "model", WIRE_NAME_MAX, 0)                                                      \
+    F(u32s, tokens, "tokens", WIRE_TOKENS_MAX, 0)                                                  \
+    F(text, text, "text", WIRE_TEXT_MAX, 0)                                                        \
+    F(sampling, sampling, "sampling", 0, 0)                                                        \
+    F(flag, seeded, "seeded", 1, 0)                                                                \
+    F(u64, seed, "seed", UINT64_MAX, 0)                                                            \
+    F(u32, deadline_ms, "deadline_ms", 86400000, 0)                                                \
+    F(u32, credits, "credits", UINT32_MAX, 0)
+
+/* router -> client: admitted. resume is the capability for cancel, credit and attach. */
+#define WIRE_ACCEPTED(F)                                                                           \
+    F(text, label, "label", WIRE_NAME_MAX, 0)                                                      \
+    F(id, resume, "resume", 16, 0)                                                                 \
+    F(u64, seed, "seed", UINT64_MAX, 0)                                                            \
+    F(u32, prompt_tokens, "prompt_tokens", WIRE_TOKENS_MAX, 0)
+
+/* P or D -> router, router -> client. index counts emitted tokens from 0 over all attempts. */
+#define WIRE_TOKEN(F)                                                                              \
+    F(u32, index, "index", WIRE_TOKENS_MAX, 0)                                                     \
+    F(u32, token, "token", UINT32_MAX, 0)                                                          \
+    F(text, text, "text", WIRE_ERROR_MAX, 0)                                                       \
+    F(f64, logprob, "logprob", 1e30, 0.0)                                                          \
+    F(u32, step_us, "step_us", UINT32_MAX, 0)
+
+/* P or D -> router, router -> client: the request ended well. */
+#define WIRE_DONE(F)                                                                               \
+    F(text, reason, "reason", WIRE_NAME_MAX, 0)      /* "stop" or "length" */                      \
+    F(u32, n_tokens, "n_tokens", WIRE_TOKENS_MAX, 0) /* emitted in all */                          \
+    F(u64, seed, "seed", UINT64_MAX, 0)                                                            \
+    F(text, fingerprint, "fingerprint", WIRE_NAME_MAX, 0)                                          \
+    F(ledger, ledger, "ledger", 0, 0)
+
+/* any direction: this request ended with an error here. code is an enum status. */
+#define WIRE_FAILED(F)                                                                             \
+    F(text, label, "label", WIRE_NAME_MAX, 0)                                                      \
+    F(u32, code, "code", 255, 0)                                                                   \
+    F(text, text, "text", WIRE_ERROR_MAX, 0)                                                       \
+    F(u32, retry_ms, "retry_ms", 86400000, 0)
+
+/* client -> router (with resume), router -> node (without). */
+#define WIRE_CANCEL(F)                                                                             \
+    F(id, resume, "resume", 16, 0)                                                                 \
+    F(u32, code, "code", 255, STATUS_CANCELLED)
+
+/* client -> router. */
+#define WIRE_CREDIT(F)                                                                             \
+    F(id, resume, "resume", 16, 0)                                                                 \
+    F(u32, credits, "credits", UINT32_MAX, 0)
+
+/* client -> router: take over a stream, from token `next` on. */
+#define WIRE_ATTACH(F)                                                                             \
+    F(id, resume, "resume", 16, 0)                                                                 \
+    F(u32, next, "next", WIRE_TOKENS_MAX, 0)                                                       \
+    F(u32, credits, "credits", UINT32_MAX, 0)
+
+#define WIRE_MODELS(F) F(flag, verbose, "verbose", 1, 0)
+#define WIRE_MODEL_LIST(F)                                                                         \
+    F(texts, names, "names", 64, 0)                                                                \
+    F(u32, len_max, "len_max", WIRE_TOKENS_MAX, 0)                                                 \
+    F(text, fingerprint, "fingerprint", WIRE_NAME_MAX, 0)
+
+#define WIRE_STATS(F) F(flag, verbose, "verbose", 1, 0)
+#define WIRE_STATS_LIST(F) /* parallel arrays */                                                   \
+    F(texts, names, "names", 4096, 0)                                                              \
+    F(u64s, values, "values", 4096, 0)
+
+/* ---- node and router ------------------------------------------------------------------------ */
+
+/* node -> router: opens a session. `to` of the envelope may be 0 (not yet known). */
+#define WIRE_JOIN(F)                                                                               \
+    F(u32, version_min, "version_min", UINT32_MAX, 0)                                              \
+    F(u32, version_max, "version_max", UINT32_MAX, 0)                                              \
+    F(text, name, "name", WIRE_NAME_MAX, 0)                                                        \
+    F(u32, role, "role", 2, 0) /* enum wire_role */                                                \
+    F(text, fingerprint, "fingerprint", WIRE_NAME_MAX, 0)                                          \
+    F(text, numerics, "numerics", WIRE_NAME_MAX, 0)                                                \
+    F(text, model, "model", WIRE_NAME_MAX, 0)                                                      \
+    F(text, endpoint, "endpoint", WIRE_NAME_MAX, 0) /* P: where D reaches it */                    \
+    F(text, host, "host", WIRE_NAME_MAX, 0)         /* equal texts: one machine, shared memory */  \
+    F(u32, block_tokens, "block_tokens", 65536, 0)                                                 \
+    F(u32, blocks, "blocks", UINT32_MAX, 0)                                                        \
+    F(u32, seqs_max, "seqs_max", UINT32_MAX, 0)                                                    \
+    F(u32, len_max, "len_max", WIRE_TOKENS_MAX, 0)
+
+/* both ways on every session between our own processes, every 250 ms. */
+#define WIRE_HEARTBEAT(F)                                                                          \
+    F(u64, tick, "tick", UINT64_MAX, 0)         /* turns of the sender's loop */                   \
+    F(u64, step, "step", UINT64_MAX, 0)         /* number of the compute step, 0 none yet */       \
+    F(u32, step_ms, "step_ms", UINT32_MAX, 0)   /* how long it has run; 0: idle */                 \
+    F(u32, bound_ms, "bound_ms", UINT32_MAX, 0) /* its own bound */                                \
+    F(u32, blocks_free, "blocks_free", UINT32_MAX, 0)                                              \
+    F(u32, n_seqs, "n_seqs", UINT32_MAX, 0)                                                        \
+    F(u32, n_waiting, "n_waiting", UINT32_MAX, 0)                                                  \
+    F(u64s, peers, "peers", WIRE_NODES_MAX, 0) /* D: incarnations of verified P */                 \
+    F(flag, draining, "draining", 1, 0)
+
+/* any -> any: this session is over (unknown, broken, or refused); join again under a new one. */
+#define WIRE_BYE(F)                                                                                \
+    F(u32, code, "code", 255, 0)                                                                   \
+    F(text, text, "text", WIRE_ERROR_MAX, 0)
+
+/* router -> node: who is there; sent whole at each change. Parallel arrays. */
+#define WIRE_ROSTER(F)                                                                             \
+    F(texts, names, "names", WIRE_NODES_MAX, 0)                                                    \
+    F(u64s, incarnations, "incarnations", WIRE_NODES_MAX, 0)                                       \
+    F(u32s, roles, "roles", WIRE_NODES_MAX, 0)                                                     \
+    F(texts, endpoints, "endpoints", WIRE_NODES_MAX, 0)                                            \
+    F(texts, hosts, "hosts", WIRE_NODES_MAX, 0)
+
+/* router -> P and D. D's copy names the P it must ask (peer), P's copy the D (for its log only).
+ * peer 0: compute all of it here (conditional disaggregation). A job with a higher generation and
+ * the same attempt is a new reservation: only D gets it. */
+#define WIRE_JOB(F)                                                                                \
+    F(u32s, prompt, "prompt", WIRE_TOKENS_MAX, 0)                                                  \
+    F(u32s, emitted, "emitted", WIRE_TOKENS_MAX, 0)                                                \
+    F(sampling, sampling, "sampling", 0, 0)                                                        \
+    F(u64, seed, "seed", UINT64_MAX, 0)                                                            \
+    F(u32, deadline_ms, "deadline_ms", 86400000, 0)                                                \
+    F(u64, peer, "peer", UINT64_MAX, 0)                                                            \
+    F(flag, suspect, "suspect", 1, 0)
+
+/* router -> node: stop admitting, finish, then exit. */
+#define WIRE_DRAIN(F) F(u32, code, "code", 255, STATUS_DRAINING)
+
+/* supervisor -> router: that incarnation crashed while it computed these requests. */
+#define WIRE_CRASH(F)                                                                              \
+    F(u64, incarnation, "incarnation", UINT64_MAX, 0)                                              \
+    F(u64, step, "step", UINT64_MAX, 0)                                                            \
+    F(u64s, requests, "requests", 8192, 0) /* two words an id, first byte lowest */
+
+/* ---- P and D -------------------------------------------------------------------------------- */
+
+/* D -> P: opens a session and a pair. The secret marks every active message of this pair. */
+#define WIRE_PAIR(F)                                                                               \
+    F(u32, version_min, "version_min", UINT32_MAX, 0)                                              \
+    F(u32, version_max, "version_max", UINT32_MAX, 0)                                              \
+    F(text, name, "name", WIRE_NAME_MAX, 0)                                                        \
+    F(text, fingerprint, "fingerprint", WIRE_NAME_MAX, 0)                                          \
+    F(text, numerics, "numerics", WIRE_NAME_MAX, 0)                                                \
+    F(text, layout, "layout", WIRE_NAME_MAX, 0)                                                    \
+    F(id, secret, "secret", 16, 0)                                                                 \
+    F(flag, local, "local", 1, 0) /* shared memory; else network */                                \
+    F(bytes, address, "address", WIRE_ADDRESS_MAX, 0)
+
+/* P -> D: the answer; a probe piece follows, and the pair is ready when it has verified. */
+#define WIRE_PAIRED(F)                                                                             \
+    F(u32, version, "version", UINT32_MAX, 0)                                                      \
+    F(bytes, address, "address", WIRE_ADDRESS_MAX, 0)
+
+/* D -> P: send me these blocks of this request. have: blocks I already hold, ascending. */
+#define WIRE_WANT(F)                                                                               \
+    F(text, layout, "layout", WIRE_NAME_MAX, 0)                                                    \
+    F(u32, n_blocks, "n_blocks", WIRE_TOKENS_MAX, 0)                                               \
+    F(u32s, have, "have", WIRE_TOKENS_MAX, 0)
+
+/* P -> D: everything has been offered. digests: one per piece, block-major. note: the role's own
+ * bytes (first token, ledger); kvtransfer does not read them. */
+#define WIRE_SEAL(F)                                                                               \
+    F(u64s, digests, "digests", WIRE_TOKENS_MAX, 0)                                                \
+    F(bytes, note, "note", WIRE_TOKEN_BYTES_MAX, 0)
+
+/* D -> P: the one answer to a want; after it D touches no memory of P's for this request. */
+#define WIRE_LANDED(F) F(u64, bytes, "bytes", UINT64_MAX, 0)
+/* D -> P (gave up), or P -> D (will not serve this want). */
+#define WIRE_REFUSED(F)                                                                            \
+    F(u32, code, "code", 255, 0)                                                                   \
+    F(text, text, "text", WIRE_ERROR_MAX, 0)
+
+/* X(KIND, member, name on the wire, table, request): request says that the envelope must carry a
+ * request id. The order is ours; the names are the protocol. */
+#define WIRE_MESSAGES(X)                                                                           \
+    X(HELLO, hello, "hello", WIRE_HELLO, 0)                                                        \
+    X(WELCOME, welcome, "welcome", WIRE_WELCOME, 0)                                                \
+    X(GENERATE, generate, "generate", WIRE_GENERATE, 0)                                            \
+    X(ACCEPTED, accepted, "accepted", WIRE_ACCEPTED, 1)                                            \
+    X(TOKEN, token, "token", WIRE_TOKEN, 1)                                                        \
+    X(DONE, done, "done", WIRE_DONE, 1)                                                            \
+    X(FAILED, failed, "failed", WIRE_FAILED, 0)                                                    \
+    X(CANCEL, cancel, "cancel", WIRE_CANCEL, 1)                                                    \
+    X(CREDIT, credit, "credit", WIRE_CREDIT, 1)                                                    \
+    X(ATTACH, attach, "attach", WIRE_ATTACH, 1)                                                    \
+    X(MODELS, models, "models", WIRE_MODELS, 0)                                                    \
+    X(MODEL_LIST, model_list, "model_list", WIRE_MODEL_LIST, 0)                                    \
+    X(STATS, stats, "stats", WIRE_STATS, 0)                                                        \
+    X(STATS_LIST, stats_list, "stats_list", WIRE_STATS_LIST, 0)                                    \
+    X(JOIN, join, "join", WIRE_JOIN, 0)                                                            \
+    X(HEARTBEAT, heartbeat, "heartbeat", WIRE_HEARTBEAT, 0)                                        \
+    X(BYE, bye, "bye", WIRE_BYE, 0)                                                                \
+    X(ROSTER, roster, "roster", WIRE_ROSTER, 0)                                                    \
+    X(JOB, job, "job", WIRE_JOB, 1)                                                                \
+    X(DRAIN, drain, "drain", WIRE_DRAIN, 0)                                                        \
+    X(CRASH, crash, "crash", WIRE_CRASH, 0)                                                        \
+    X(PAIR, pair, "pair", WIRE_PAIR, 0)                                                            \
+    X(PAIRED, paired, "paired", WIRE_PAIRED, 0)                                                    \
+    X(WANT, want, "want", WIRE_WANT, 1)                                                            \
+    X(SEAL, seal, "seal", WIRE_SEAL, 1)                                                            \
+    X(LANDED, landed, "landed", WIRE_LANDED, 1)                                                    \
+    X(REFUSED, refused, "refused", WIRE_REFUSED, 1)
+
+enum wire_kind {
+#define X(KIND, member, name, table, request) WIRE_KIND_##KIND,
+    WIRE_MESSAGES(X)
+#undef X
+        WIRE_N_KINDS
+};
+
+enum wire_role { WIRE_ROLE_ROUTER, WIRE_ROLE_PREFILL, WIRE_ROLE_DECODE };
+
+#define WIRE_MEMBER_u32(member) uint32_t member;
+#define WIRE_MEMBER_u64(member) uint64_t member;
+#define WIRE_MEMBER_f64(member) double member;
+#define WIRE_MEMBER_flag(member) bool member;
+#define WIRE_MEMBER_text(member) struct wire_span member;
+#define WIRE_MEMBER_bytes(member) struct wire_span member;
+#define WIRE_MEMBER_id(member) struct wire_id member;
+#define WIRE_MEMBER_u32s(member) struct wire_u32s member;
+#define WIRE_MEMBER_u64s(member) struct wire_u64s member;
+#define WIRE_MEMBER_texts(member) struct wire_texts member;
+#define WIRE_MEMBER_sampling(member) struct wire_sampling member;
+#define WIRE_MEMBER_ledger(member) struct wire_ledger member;
+#define WIRE_MEMBER(type, member, key, limit, dflt) WIRE_MEMBER_##type(member)
+
+struct wire_sampling {
+    WIRE_SAMPLING(WIRE_MEMBER)
+};
+struct wire_ledger {
+    WIRE_LEDGER(WIRE_MEMBER)
+};
+#define X(KIND, member, name, table, request)                                                      \
+    struct wire_##member {                                                                         \
+        table(WIRE_MEMBER)                                                                         \
+    };
+WIRE_MESSAGES(X)
+#undef X
+
+/* A message with its envelope. from/to: incarnations; a process drops what is not for its own.
+ * session/seq: wire/session.h. Fields that a kind does not use are zero and not sent. */
+struct wire_msg {
+    enum wire_kind kind;
+    uint32_t session;    /* "n" */
+    uint64_t seq;        /* "s" */
+    uint64_t from;       /* "f" */
+    uint64_t to;         /* "o" */
+    struct wire_id req;  /* "r" */
+    uint32_t attempt;    /* "a" */
+    uint32_t generation; /* "g" */
+    union {
+#define X(KIND, member, name, table, request) struct wire_##member member;
+        WIRE_MESSAGES(X)
+#undef X
+    };
+};
+
+/* A zeroed envelope and every field of the kind at its default. */
+void wire_msg_init(struct wire_msg *msg, enum wire_kind kind);
+
+/* Bytes needed at most to encode msg. */
+size_t wire_msg_bound(const struct wire_msg *msg);
+/* Encodes into buf[capacity]. TOO_BIG where it does not fit or a field is over its limit. */
+enum status wire_msg_encode(const struct wire_msg *msg, void *buf, size_t capacity,
+                            size_t *len_out);
+/* Pre-scans (depth, lengths, counts: wire/scan.h), then decodes. Spans point into buf, arrays
+ * into arena. MALFORMED, TOO_BIG or NO_MEMORY; why_out (may be NULL) then gets a constant sentence
+ * that names the field. Nothing is written to *out otherwise. */
+enum status wire_msg_decode(const void *buf, size_t len, struct arena *arena, struct wire_msg *out,
+                            const char **why_out);
+/* One readable line, cut at capacity; secrets, resume tokens and prompts are shown as lengths. */
+void wire_msg_print(const struct wire_msg *msg, char *text, size_t capacity);
+
+const char *wire_kind_name(enum wire_kind kind);
+const char *wire_role_name(enum wire_role role);
+
+/* Small conveniences for spans and ids. */
+struct wire_span wire_span_of(const char *text);
+bool wire_span_equal(struct wire_span a, struct wire_span b);
+bool wire_id_equal(const struct wire_id *a, const struct wire_id *b);
+bool wire_id_is_zero(const struct wire_id *id);
+/* 32 hexadecimal digits and a zero. */
+void wire_id_print(const struct wire_id *id, char text[33]);
