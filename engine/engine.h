@@ -1,0 +1,151 @@
+/* The engine: sequences, their blocks, and which of them run in the next step. Prefill, decode and
+ * a prompt computed where it is decoded are one thing: a sequence knows n_tokens ids, has KV for
+ * the first n_kv of them, and a step computes KV for some of the rest; when none is left the step
+ * samples the next id. A state machine without I/O, clock or thread; the executor (exec.h) does the
+ * computing, inline in the simulator, on the compute thread in a node.
+ *
+ *   state      event        next       what happens
+ *   LANDING    landed       READY      D: all KV of the job's tokens is here; first id appended
+ *   READY      plan         RUNNING    goes into a step
+ *   RUNNING    complete     READY      KV advanced; perhaps one id sampled
+ *   RUNNING    complete     HELD       P: first id sampled; KV kept for the hand-over
+ *   RUNNING    complete     ENDED      stop id or length reached
+ *   any        close        (gone)     blocks dropped; a RUNNING one leaves at complete
+ *   READY      plan, dry    YIELDED    pool dry and this one is the youngest: the role hands it
+ * back
+ *
+ * The oldest sequence never yields, and a pool smaller than one longest sequence is refused. */
+#pragma once
+
+#include "engine/blocks.h"
+#include "wire/kvgeom.h"
+#include "wire/msg.h"
+
+#define ENGINE_SUSPECTS_MAX 8u /* suspects of a crash in one step */
+
+struct engine;
+
+struct engine_cfg {
+    struct kvgeom geom;
+    uint32_t n_blocks;
+    uint32_t seqs_max;  /* sequences at once, all states */
+    uint32_t batch_max; /* sequences in a step */
+    uint32_t chunk_max; /* prompt tokens in a step (512), whole blocks */
+    uint32_t len_max;   /* tokens of one sequence: prompt, emitted and to come */
+    uint32_t chunk_ms;  /* a chunk should last at most this long (500) */
+};
+
+enum engine_mode {
+    ENGINE_PREFILL, /* compute the prompt, sample one id, hold */
+    ENGINE_DECODE,  /* KV lands from a peer, then run to the end */
+    ENGINE_WHOLE,   /* compute the prompt here, then run to the end */
+};
+
+enum engine_state {
+    ENGINE_LANDING,
+    ENGINE_READY,
+    ENGINE_RUNNING,
+    ENGINE_HELD,
+    ENGINE_ENDED,
+    ENGINE_YIELDED,
+};
+
+/* A job as the engine needs it; arrays are copied. */
+struct engine_job {
+    struct wire_id req;
+    uint32_t attempt;
+    enum engine_mode mode;
+    struct wire_u32s prompt;
+    struct wire_u32s emitted;
+    const struct wire_sampling *sampling;
+    uint64_t seed;
+    bool suspect;
+    uint32_t eos; /* the model's end id, UINT32_MAX: none */
+};
+
+/* One row of a step: what the executor computes. Everything it points to stays as it is until
+ * engine_complete. */
+struct engine_row {
+    uint64_t seq; /* handle */
+    struct wire_id req;
+    uint32_t attempt;
+    const uint32_t *tokens; /* [first + n] ids of the sequence */
+    const uint32_t *blocks; /* pool indices, [kvgeom_blocks(first + n)] */
+    uint32_t first, n;      /* compute KV of positions [first, first + n) */
+    uint32_t n_clear;       /* blocks from index `clear` on, first held now: zero them before */
+    uint32_t clear;
+    bool sample;       /* then sample the id at position first + n */
+    bool digest;       /* P: report finished pieces */
+    uint32_t n_prompt; /* the prompt/emitted border */
+    const struct wire_sampling *sampling;
+    uint64_t seed;
+    uint32_t out_token; /* written by the executor when sample is set */
+    double out_logprob;
+};
+
+struct engine_step {
+    uint64_t number;   /* from 1, never skipped */
+    uint32_t bound_ms; /* 4 x predicted, at least 1 s; told in heartbeats */
+    uint32_t n_rows;
+    struct engine_row *rows; /* [batch_max] */
+};
+
+/* What became of a row, for the role. */
+struct engine_result {
+    uint64_t seq;
+    struct wire_id req;
+    uint32_t attempt;
+    enum engine_state state; /* READY, HELD, ENDED */
+    bool sampled;
+    uint32_t index; /* of the sampled id among the emitted ones */
+    uint32_t token;
+    double logprob;
+    bool stop; /* ENDED by a stop id (else by length) */
+};
+
+/* INVALID with *why_out set to a constant sentence for a bad cfg. */
+enum status engine_create(const struct engine_cfg *cfg, struct engine **out, const char **why_out);
+void engine_destroy(struct engine *engine);
+struct blocks *engine_blocks(struct engine *engine);
+
+/* Admits a job and takes its blocks: PREFILL all of the known ids; DECODE and WHOLE one block more
+ * room than them. FULL: no record or block free now. TOO_BIG: it could never fit. EXISTS. */
+enum status engine_open(struct engine *engine, const struct engine_job *job, uint64_t *seq_out);
+/* The sequence of a request, or NOT_FOUND. */
+enum status engine_find(const struct engine *engine, const struct wire_id *req, uint64_t *seq_out);
+/* DECODE: KV of all known ids is in the blocks; token is the id that follows them. */
+void engine_landed(struct engine *engine, uint64_t seq, uint32_t token);
+/* Drops the sequence and its holds; one in the running step leaves when that completes. */
+void engine_close(struct engine *engine, uint64_t seq);
+
+/* The next step, or NULL: nothing to run, or one is running. Sequences that had to yield are then
+ * in engine_yielded until they are closed. */
+const struct engine_step *engine_plan(struct engine *engine);
+size_t engine_yielded(const struct engine *engine, uint64_t *seqs, size_t max);
+/* The executor has run the step, which took that long (0: unknown; used to size chunks). Fills
+ * results[batch_max]; rows of closed sequences give none. */
+void engine_complete(struct engine *engine, uint64_t took_ns, struct engine_result *results,
+                     size_t *n_out);
+
+struct engine_view {
+    enum engine_state state;
+    struct wire_id req;
+    uint32_t attempt;
+    uint32_t n_prompt, n_tokens, n_kv;
+    const uint32_t *tokens; /* [n_tokens] */
+    const uint32_t *blocks; /* [n_blocks] */
+    uint32_t n_blocks;
+    bool running; /* in the step that runs now */
+};
+enum status engine_look(const struct engine *engine, uint64_t seq, struct engine_view *out);
+
+struct engine_counts {
+    uint32_t n_seqs, n_landing, n_ready, n_held, n_running;
+    uint64_t steps, tokens_computed, tokens_sampled, yields;
+    uint64_t step_running; /* number of the running step, 0 none */
+    uint32_t bound_ms;
+};
+void engine_counts(const struct engine *engine, struct engine_counts *out);
+/* Stable order (admission), for the simulator's invariants: next handle after seq (0: first), or 0.
+ */
+uint64_t engine_next(const struct engine *engine, uint64_t seq);
