@@ -139,6 +139,14 @@ struct wire_texts {
     F(f64, logprob, "logprob", 1e30, 0.0)                                                          \
     F(u32, step_us, "step_us", UINT32_MAX, 0)
 
+/* P -> router, and as the role's note inside the seal P -> D: the first id of an attempt, with P's
+ * part of the ledger. */
+#define WIRE_FIRST(F)                                                                              \
+    F(u32, index, "index", WIRE_TOKENS_MAX, 0)                                                     \
+    F(u32, token, "token", UINT32_MAX, 0)                                                          \
+    F(f64, logprob, "logprob", 1e30, 0.0)                                                          \
+    F(ledger, ledger, "ledger", 0, 0)
+
 /* P or D -> router, router -> client: the request ended well. */
 #define WIRE_DONE(F)                                                                               \
     F(text, reason, "reason", WIRE_NAME_MAX, 0)      /* "stop" or "length" */                      \
@@ -291,6 +299,7 @@ struct wire_texts {
     X(GENERATE, generate, "generate", WIRE_GENERATE, 0)                                            \
     X(ACCEPTED, accepted, "accepted", WIRE_ACCEPTED, 1)                                            \
     X(TOKEN, token, "token", WIRE_TOKEN, 1)                                                        \
+    X(FIRST, first, "first", WIRE_FIRST, 1)                                                        \
     X(DONE, done, "done", WIRE_DONE, 1)                                                            \
     X(FAILED, failed, "failed", WIRE_FAILED, 0)                                                    \
     X(CANCEL, cancel, "cancel", WIRE_CANCEL, 1)                                                    \
@@ -350,17 +359,21 @@ struct wire_ledger {
 WIRE_MESSAGES(X)
 #undef X
 
+/* The envelope: keys of one letter. "t", the message's name, comes first and is not a member. */
+#define WIRE_ENVELOPE(F)                                                                           \
+    F(u32, session, "n", UINT32_MAX, 0)                                                            \
+    F(u64, seq, "s", UINT64_MAX, 0)                                                                \
+    F(u64, from, "f", UINT64_MAX, 0)                                                               \
+    F(u64, to, "o", UINT64_MAX, 0)                                                                 \
+    F(id, req, "r", 16, 0)                                                                         \
+    F(u32, attempt, "a", UINT32_MAX, 0)                                                            \
+    F(u32, generation, "g", UINT32_MAX, 0)
+
 /* A message with its envelope. from/to: incarnations; a process drops what is not for its own.
  * session/seq: wire/session.h. Fields that a kind does not use are zero and not sent. */
 struct wire_msg {
     enum wire_kind kind;
-    uint32_t session;    /* "n" */
-    uint64_t seq;        /* "s" */
-    uint64_t from;       /* "f" */
-    uint64_t to;         /* "o" */
-    struct wire_id req;  /* "r" */
-    uint32_t attempt;    /* "a" */
-    uint32_t generation; /* "g" */
+    WIRE_ENVELOPE(WIRE_MEMBER)
     union {
 #define X(KIND, member, name, table, request) struct wire_##member member;
         WIRE_MESSAGES(X)
