@@ -87,7 +87,7 @@ BAD_WORDS = [
 ]
 
 SOURCES = (".c", ".h", ".cu", ".cuh", ".py", ".sh", ".cmake")
-NOT_OURS = re.compile(r"\./(build[^/]*|\.git)(/|$)|__pycache__|/corpus(/|$)")
+NOT_OURS = re.compile(r"\./(build[^/]*|\.git)$|.*/(__pycache__|corpus)$")
 
 # --- reading a tree ------------------------------------------------------------------------------
 
@@ -96,10 +96,9 @@ def files_of(root, *endings):
     """The tree's own files with one of the endings (all without), as sorted relative paths."""
     found = []
     for folder, folders, names in os.walk(root):
-        place = "./" + os.path.relpath(folder, root).removeprefix(".")
-        place = place.rstrip("/")
-        folders[:] = [f for f in folders if not NOT_OURS.search(f"{place}/{f}")]
-        found += [f"{place}/{n}"[2:].lstrip("/") for n in names
+        place = os.path.relpath(folder, root)
+        folders[:] = [f for f in folders if not NOT_OURS.match(os.path.join(place, f))]
+        found += [os.path.normpath(os.path.join(place, n)) for n in names
                   if not endings or n.endswith(endings)]
     return sorted(found)
 
@@ -244,8 +243,9 @@ def compile_alone(root, compiler, language, path):
     """Compiles a file that includes nothing but the header; returns the first error, or None."""
     command = [*compiler.split(), "-x", language[:-2], f"-std={language}", "-fsyntax-only", "-Wall",
                "-Wextra", "-Werror", "-D_GNU_SOURCE", "-I", root, "-"]
-    out = subprocess.run(command, input=f'#include "{path}"\n', capture_output=True, text=True,
-                         check=False)
+    # In the root, as a quoted name is searched in the current folder first.
+    out = subprocess.run(command, input=f'#include "{path}"\n', cwd=root, capture_output=True,
+                         text=True, check=False)
     if out.returncode == 0:
         return None
     errors = [line for line in out.stderr.splitlines() if "error" in line]
