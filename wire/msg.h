@@ -59,8 +59,9 @@ struct wire_texts {
     size_t n;
 };
 
-/* F(type, member, key, limit, default): limit is the largest value, length or count; the default
- * of spans, ids and arrays is empty and written 0. */
+/* F(type, member, key, limit, default): limit is the largest value (of f64: either way from 0),
+ * length or count; the default of spans, ids and arrays is empty and written 0. A text within an
+ * array is at most WIRE_NAME_MAX bytes. */
 
 /* What the sampler may know. The job's prompt/emitted border comes beside it. */
 #define WIRE_SAMPLING(F)                                                                           \
@@ -386,12 +387,14 @@ void wire_msg_init(struct wire_msg *msg, enum wire_kind kind);
 
 /* Bytes needed at most to encode msg. */
 size_t wire_msg_bound(const struct wire_msg *msg);
-/* Encodes into buf[capacity]. TOO_BIG where it does not fit or a field is over its limit. */
+/* Encodes into buf[capacity]. TOO_BIG where it does not fit, or a field is over its limit or not
+ * finite; INVALID where the kind needs a request id and has none. */
 enum status wire_msg_encode(const struct wire_msg *msg, void *buf, size_t capacity,
                             size_t *len_out);
 /* Pre-scans (depth, lengths, counts: wire/scan.h), then decodes. Spans point into buf, arrays
- * into arena. MALFORMED, TOO_BIG or NO_MEMORY; why_out (may be NULL) then gets a constant sentence
- * that names the field. Nothing is written to *out otherwise. */
+ * into arena. MALFORMED, TOO_BIG or NO_MEMORY; why_out (may be NULL) then gets a sentence that
+ * names the field, what was expected and found; it is constant or lives in the arena. Nothing is
+ * written to *out otherwise. */
 enum status wire_msg_decode(const void *buf, size_t len, struct arena *arena, struct wire_msg *out,
                             const char **why_out);
 /* One readable line, cut at capacity; secrets, resume tokens and prompts are shown as lengths. */

@@ -20,18 +20,21 @@ struct wire_session {
     uint64_t sent;     /* seq of the last message posted */
     uint64_t seen;     /* seq of the last message taken */
     uint64_t heard_ns; /* when the last good message came */
-    uint64_t beat_ns;  /* when the last heartbeat was posted */
+    uint64_t beat_ns;  /* when the last heartbeat was posted; its poster writes it */
+    bool broken;       /* a gap was seen: nothing is posted or taken any more */
 };
 
 /* Opens a session on a link (either side). */
 void wire_session_open(struct wire_session *session, uint32_t link, uint32_t number, uint64_t self,
                        uint64_t peer, uint64_t now_ns);
-/* Fills the envelope (from, to, session, seq) and posts. */
+/* Fills the envelope (from, to, session, seq) and posts. LOST where the session is broken; else as
+ * wire_out_post, and a message that was not posted has used no number. */
 enum status wire_session_post(struct wire_session *session, struct wire_out *out,
                               struct wire_msg *msg);
 /* OK: take it. AGAIN: seen before, or from an older session, ignore. STALE: not for this
- * incarnation, from another, or of an unknown session: answer `bye`. LOST: a gap, the session is
- * broken. */
+ * incarnation, from another, or of an unknown session: answer `bye` (but never to a `bye`).
+ * LOST: a gap, the session is broken from now on. A `bye` with seq 0 comes from a side that has no
+ * session of this number any more; it is taken out of turn. */
 enum status wire_session_take(struct wire_session *session, const struct wire_msg *msg,
                               uint64_t now_ns);
 bool wire_session_silent(const struct wire_session *session, uint64_t now_ns);
