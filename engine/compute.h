@@ -20,15 +20,18 @@ struct compute_event {
 };
 
 /* on_event is called on the loop's thread. crashbox may be NULL: memory shared with the supervisor
- * into which the requests of the step are written before it runs (crashbox.h). */
+ * into which the requests of the step are written before it runs, under this incarnation
+ * (crashbox.h). The executor and the crash box stay the caller's. NO_MEMORY, IO. */
 typedef void (*compute_event_fn)(void *ctx, const struct compute_event *event);
 struct crashbox;
 
 enum status compute_create(struct loop *loop, struct exec exec, struct crashbox *crashbox,
-                           compute_event_fn on_event, void *ctx, struct compute **out);
-/* Waits for a running step, then joins the thread. */
+                           uint64_t incarnation, compute_event_fn on_event, void *ctx,
+                           struct compute **out);
+/* Waits for a running step, then joins the thread; events not yet told are dropped. NULL is
+ * nothing. */
 void compute_destroy(struct compute *compute);
-/* Hands over the step; one at a time (CHECK). */
+/* Hands over the step; one at a time (CHECK): the next after COMPLETE was told. */
 void compute_post(struct compute *compute, const struct engine_step *step);
 /* Milliseconds the running step has taken so far; 0: idle. */
 uint32_t compute_step_ms(const struct compute *compute);

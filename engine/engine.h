@@ -6,13 +6,14 @@
  *
  *   state      event        next       what happens
  *   LANDING    landed       READY      D: all KV of the job's tokens is here; first id appended
+ *   LANDING    landed       ENDED      that id ends it (P should have said so)
  *   READY      plan         RUNNING    goes into a step
  *   RUNNING    complete     READY      KV advanced; perhaps one id sampled
  *   RUNNING    complete     HELD       P: first id sampled; KV kept for the hand-over
  *   RUNNING    complete     ENDED      stop id or length reached
  *   any        close        (gone)     blocks dropped; a RUNNING one leaves at complete
- *   READY      plan, dry    YIELDED    pool dry and this one is the youngest: the role hands it
- * back
+ *   LANDING    plan, dry    YIELDED    pool dry and this one is the youngest:
+ *   READY      plan, dry    YIELDED    the role hands it back
  *
  * The oldest sequence never yields, and a pool smaller than one longest sequence is refused. */
 #pragma once
@@ -22,6 +23,7 @@
 #include "wire/msg.h"
 
 #define ENGINE_SUSPECTS_MAX 8u /* suspects of a crash in one step */
+#define ENGINE_BATCH_MAX 4096u /* largest batch_max */
 
 struct engine;
 
@@ -109,21 +111,27 @@ void engine_destroy(struct engine *engine);
 struct blocks *engine_blocks(struct engine *engine);
 
 /* Admits a job and takes its blocks: PREFILL all of the known ids; DECODE and WHOLE one block more
- * room than them. FULL: no record or block free now. TOO_BIG: it could never fit. EXISTS. */
+ * room than them, but no more than the whole sequence will need. FULL: no record or block free now
+ * (a sequence that waits for a block comes first). TOO_BIG: it could never fit. EXISTS: the request
+ * is here already. INVALID: no prompt, or nothing left to sample. NO_MEMORY. */
 enum status engine_open(struct engine *engine, const struct engine_job *job, uint64_t *seq_out);
 /* The sequence of a request, or NOT_FOUND. */
 enum status engine_find(const struct engine *engine, const struct wire_id *req, uint64_t *seq_out);
-/* DECODE: KV of all known ids is in the blocks; token is the id that follows them. */
+/* DECODE: KV of all known ids is in the blocks; token is the id that follows them. If that id ends
+ * the sequence it is ENDED (no result tells it). A no-op for one that has yielded or is gone. */
 void engine_landed(struct engine *engine, uint64_t seq, uint32_t token);
-/* Drops the sequence and its holds; one in the running step leaves when that completes. */
+/* Drops the sequence and its holds; one in the running step leaves when that completes, but its
+ * request can be opened anew at once. Close a YIELDED one when its hand-over can no longer land:
+ * until then its blocks count as coming, and no other must yield for them. No-op when gone. */
 void engine_close(struct engine *engine, uint64_t seq);
 
 /* The next step, or NULL: nothing to run, or one is running. Sequences that had to yield are then
- * in engine_yielded until they are closed. */
+ * in engine_yielded until they are closed: look there after every plan, also one that gave NULL. */
 const struct engine_step *engine_plan(struct engine *engine);
 size_t engine_yielded(const struct engine *engine, uint64_t *seqs, size_t max);
 /* The executor has run the step, which took that long (0: unknown; used to size chunks). Fills
- * results[batch_max]; rows of closed sequences give none. */
+ * results[batch_max], one for each row; rows of closed sequences give none. Where the executor
+ * failed, close the step's sequences first. */
 void engine_complete(struct engine *engine, uint64_t took_ns, struct engine_result *results,
                      size_t *n_out);
 
@@ -136,6 +144,7 @@ struct engine_view {
     const uint32_t *blocks; /* [n_blocks] */
     uint32_t n_blocks;
     bool running; /* in the step that runs now */
+    bool closed;  /* closed, and leaves when that step completes */
 };
 enum status engine_look(const struct engine *engine, uint64_t seq, struct engine_view *out);
 
@@ -147,5 +156,5 @@ struct engine_counts {
 };
 void engine_counts(const struct engine *engine, struct engine_counts *out);
 /* Stable order (admission), for the simulator's invariants: next handle after seq (0: first), or 0.
- */
+ * Includes those that wait for the running step to leave. */
 uint64_t engine_next(const struct engine *engine, uint64_t seq);

@@ -1,0 +1,382 @@
+/* The oracle executor. Everything it computes is a function of the job and of the KV bytes as they
+ * lie in the row's blocks:
+ *   KV bytes   a splitmix stream, keyed by model seed, layer, kv head, K|V, position and the
+ *              rolling hash of all ids up to the position;
+ *   next id    XXH3 over all valid KV bytes in the order of the sequence's blocks, then over the
+ *              emitted ids, the border, the position, the seed and every sampling field.
+ * A row's result therefore cannot depend on its batch or chunk, unless an engine or a transfer put
+ * wrong bytes or a wrong row before it: that is what it is for. No state but the pool; the hash of
+ * the ids is computed anew for each row, because that is cheaper than keeping it right.
+ *
+ * Sampling fields are hashed one by one, never as a struct (padding), and -0.0 as 0.0, since the
+ * wire leaves out what equals its default. */
+#include "engine/oracle.h"
+
+#include <string.h>
+#include <time.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "engine/seq.h"
+#include "wire/kvdigest.h"
+
+#define BLOCK KVGEOM_BLOCK_TOKENS
+#define POOL_ALIGNMENT 4096u
+#define GOLDEN UINT64_C(0x9e3779b97f4a7c15)
+#define EOS_ONE_IN 256u
+#define LETTERS 26u
+#define SPACES 4u /* of LETTERS + SPACES choices */
+
+struct oracle {
+    struct oracle_cfg cfg;
+    size_t block_bytes;
+    uint8_t *pool;
+    uint64_t poison; /* number of blocks poisoned: no two get the same garbage */
+};
+
+/* Where a row's KV lies: block i of the sequence at pool + blocks[i] * block bytes. */
+struct place {
+    const struct kvgeom *geom;
+    size_t block_bytes;
+    uint8_t *pool;
+    const uint32_t *blocks;
+};
+
+struct sampled {
+    uint32_t token;
+    double logprob;
+};
+
+/* ---- the mix --------------------------------------------------------------------------------- */
+
+static uint64_t finish(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+    return finish((hash + GOLDEN) ^ finish(word + GOLDEN));
+}
+
+static void fill(uint8_t *at, size_t len, uint64_t key)
+{
+    for (size_t i = 0; i < len; i += sizeof key) {
+        key += GOLDEN;
+        uint64_t word = finish(key);
+        memcpy(at + i, &word, len - i < sizeof word ? len - i : sizeof word);
+    }
+}
+
+static uint64_t hash_ids(uint64_t hash, const uint32_t *ids, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        hash = mix(hash, ids[i]);
+    return hash;
+}
+
+/* ---- KV -------------------------------------------------------------------------------------- */
+
+/* Writes the KV of one position; hash is that of ids 0..position. */
+static void write_kv(const struct place *place, uint32_t position, uint64_t hash)
+{
+    const struct kvgeom *geom = place->geom;
+    uint8_t *block = place->pool + place->blocks[position / BLOCK] * place->block_bytes;
+    uint64_t key = mix(hash, position);
+    for (uint32_t layer = 0; layer < geom->n_layers; layer++) {
+        for (uint32_t head = 0; head < geom->n_kv_heads; head++) {
+            for (uint32_t value = 0; value < 2; value++) {
+                size_t at = kvgeom_row(geom, layer, head, value, position % BLOCK);
+                uint64_t row = mix(key, (uint64_t)layer << 32 | (uint64_t)head << 1 | value);
+                fill(block + at, (size_t)geom->head_dim * geom->elem_bytes, row);
+            }
+        }
+    }
+}
+
+/* All KV bytes of positions [0, n) as they lie: whole blocks at once, of the last one the rows
+ * before n only. */
+static void hash_kv(XXH3_state_t *state, const struct place *place, uint32_t n)
+{
+    const struct kvgeom *geom = place->geom;
+    uint32_t n_whole = n / BLOCK, n_rest = n % BLOCK;
+    for (uint32_t i = 0; i < n_whole; i++)
+        XXH3_64bits_update(state, place->pool + place->blocks[i] * place->block_bytes,
+                           place->block_bytes);
+    if (n_rest == 0)
+        return;
+    const uint8_t *block = place->pool + place->blocks[n_whole] * place->block_bytes;
+    size_t len = (size_t)n_rest * geom->head_dim * geom->elem_bytes;
+    for (uint32_t layer = 0; layer < geom->n_layers; layer++) {
+        for (uint32_t head = 0; head < geom->n_kv_heads; head++) {
+            for (uint32_t value = 0; value < 2; value++)
+                XXH3_64bits_update(state, block + kvgeom_row(geom, layer, head, value, 0), len);
+        }
+    }
+}
+
+/* ---- the sampler ----------------------------------------------------------------------------- */
+
+static void hash_u64(XXH3_state_t *state, uint64_t word)
+{
+    XXH3_64bits_update(state, &word, sizeof word);
+}
+
+static void hash_f64(XXH3_state_t *state, double value)
+{
+    uint64_t word;
+    value += 0.0; /* turns -0.0 into 0.0 */
+    memcpy(&word, &value, sizeof word);
+    hash_u64(state, word);
+}
+
+static void hash_u32(XXH3_state_t *state, uint32_t value)
+{
+    hash_u64(state, value);
+}
+
+static void hash_flag(XXH3_state_t *state, bool value)
+{
+    hash_u64(state, value);
+}
+
+static void hash_u32s(XXH3_state_t *state, struct wire_u32s values)
+{
+    hash_u64(state, values.n);
+    for (size_t i = 0; i < values.n; i++)
+        hash_u64(state, values.at[i]);
+}
+
+static void hash_sampling(XXH3_state_t *state, const struct wire_sampling *sampling)
+{
+#define FIELD(type, member, key, limit, dflt) hash_##type(state, sampling->member);
+    WIRE_SAMPLING(FIELD)
+#undef FIELD
+}
+
+/* The id at position n, from KV of [0, n). */
+static struct sampled sample(const struct place *place, const struct engine_row *row, uint32_t n)
+{
+    XXH3_state_t state;
+    XXH3_64bits_reset(&state);
+    hash_kv(&state, place, n);
+    hash_u64(&state, row->n_prompt);
+    hash_u64(&state, n);
+    hash_u64(&state, row->seed);
+    for (uint32_t i = row->n_prompt; i < n; i++) /* what penalties would look at */
+        hash_u64(&state, row->tokens[i]);
+    hash_sampling(&state, row->sampling);
+    uint64_t hash = XXH3_64bits_digest(&state);
+    uint64_t choice = hash & UINT32_MAX, rare = hash >> 32;
+    struct sampled out = {.logprob = -(double)(hash % 4096) / 1024.0};
+    bool may_end = !row->sampling->ignore_eos && n - row->n_prompt >= row->sampling->min_tokens;
+    if (may_end && rare % EOS_ONE_IN == 0)
+        out.token = ORACLE_EOS;
+    else if (choice % (LETTERS + SPACES) < LETTERS)
+        out.token = 'a' + (uint32_t)(choice % (LETTERS + SPACES));
+    else
+        out.token = ' ';
+    return out;
+}
+
+/* ---- pretended time -------------------------------------------------------------------------- */
+
+/* The time that a step shall take up to some point. */
+struct pace {
+    uint64_t start_ns, due_ns;
+};
+
+static void pace_add(struct pace *pace, uint64_t us)
+{
+    if (us == 0)
+        return;
+    pace->due_ns += us * NS_PER_US;
+    uint64_t until = pace->start_ns + pace->due_ns;
+    struct timespec due = {
+        .tv_sec = (time_t)(until / NS_PER_S),
+        .tv_nsec = (long)(until % NS_PER_S),
+    };
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) != 0)
+        continue; /* interrupted by a signal */
+}
+
+uint64_t oracle_step_ns(const struct oracle_cfg *cfg, const struct engine_step *step)
+{
+    uint64_t us = cfg->step_us;
+    for (uint32_t i = 0; i < step->n_rows; i++) {
+        us += cfg->row_us;
+        if (step->rows[i].n > 1)
+            us += (uint64_t)cfg->token_us * step->rows[i].n;
+    }
+    return us * NS_PER_US;
+}
+
+/* ---- the executor ---------------------------------------------------------------------------- */
+
+/* Zeros, or garbage: nobody may see the difference. */
+static void clear_blocks(struct oracle *oracle, const struct engine_row *row)
+{
+    for (uint32_t i = row->clear; i < row->clear + row->n_clear; i++) {
+        CHECK(row->blocks[i] < oracle->cfg.n_blocks);
+        uint8_t *block = oracle->pool + row->blocks[i] * oracle->block_bytes;
+        if (oracle->cfg.poison_tails)
+            fill(block, oracle->block_bytes, finish(++oracle->poison));
+        else
+            memset(block, 0, oracle->block_bytes);
+    }
+}
+
+static void report_pieces(const struct oracle *oracle, const struct engine_row *row, uint32_t block,
+                          exec_piece_fn piece, void *ctx)
+{
+    const struct kvgeom *geom = &oracle->cfg.geom;
+    const uint8_t *at = oracle->pool + row->blocks[block] * oracle->block_bytes;
+    for (uint32_t group = 0; group < kvgeom_n_groups(geom); group++) {
+        size_t offset, len;
+        kvgeom_piece(geom, group, &offset, &len);
+        uint64_t digest = kvdigest_piece(&row->req, row->attempt, block, group * geom->group_layers,
+                                         at + offset, len);
+        piece(ctx, row, block, group, digest);
+    }
+}
+
+/* Block by block, so that pieces are reported while the rest is still being computed. */
+static void run_row(struct oracle *oracle, struct engine_row *row, struct pace *pace,
+                    exec_piece_fn piece, void *ctx)
+{
+    struct place place = {
+        .geom = &oracle->cfg.geom,
+        .block_bytes = oracle->block_bytes,
+        .pool = oracle->pool,
+        .blocks = row->blocks,
+    };
+    uint32_t end = row->first + row->n;
+    clear_blocks(oracle, row);
+    pace_add(pace, oracle->cfg.row_us);
+    uint64_t hash = hash_ids(oracle->cfg.model_seed, row->tokens, row->first);
+    for (uint32_t position = row->first; position < end;) {
+        uint32_t block = position / BLOCK, border = (block + 1) * BLOCK;
+        uint32_t stop = border < end ? border : end;
+        CHECK(row->blocks[block] < oracle->cfg.n_blocks);
+        if (row->n > 1)
+            pace_add(pace, (uint64_t)oracle->cfg.token_us * (stop - position));
+        for (; position < stop; position++) {
+            hash = mix(hash, row->tokens[position]);
+            write_kv(&place, position, hash);
+        }
+        if (row->digest && (stop == border || row->sample))
+            report_pieces(oracle, row, block, piece, ctx);
+    }
+    if (row->sample) {
+        struct sampled sampled = sample(&place, row, end);
+        row->out_token = sampled.token;
+        row->out_logprob = sampled.logprob;
+    }
+}
+
+static enum status oracle_run(void *exec, const struct engine_step *step, exec_piece_fn piece,
+                              void *ctx)
+{
+    struct oracle *oracle = exec;
+    const struct oracle_cfg *cfg = &oracle->cfg;
+    struct clock clock = clock_monotonic();
+    struct pace pace = {0};
+    if (cfg->step_us != 0 || cfg->row_us != 0 || cfg->token_us != 0)
+        pace.start_ns = clock_now_ns(&clock);
+    pace_add(&pace, cfg->step_us);
+    for (uint32_t i = 0; i < step->n_rows; i++)
+        run_row(oracle, &step->rows[i], &pace, piece, ctx);
+    return STATUS_OK;
+}
+
+static uint8_t *oracle_pool(void *exec)
+{
+    struct oracle *oracle = exec;
+    return oracle->pool;
+}
+
+static void oracle_destroy(void *exec)
+{
+    struct oracle *oracle = exec;
+    if (oracle == NULL)
+        return;
+    mem_free(oracle->pool);
+    mem_free(oracle);
+}
+
+static const struct exec_ops oracle_ops = {
+    .name = "oracle",
+    .run = oracle_run,
+    .pool = oracle_pool,
+    .destroy = oracle_destroy,
+};
+
+enum status oracle_create(const struct oracle_cfg *cfg, struct exec *out)
+{
+    if (!kvgeom_valid(&cfg->geom) || cfg->n_blocks == 0)
+        return STATUS_INVALID;
+    struct oracle *oracle = mem_alloc_zero(1, sizeof *oracle);
+    if (oracle == NULL)
+        return STATUS_NO_MEMORY;
+    oracle->cfg = *cfg;
+    oracle->block_bytes = kvgeom_block_bytes(&cfg->geom);
+    if (cfg->n_blocks <= SIZE_MAX / oracle->block_bytes)
+        oracle->pool = mem_alloc_aligned(POOL_ALIGNMENT, cfg->n_blocks * oracle->block_bytes);
+    if (oracle->pool == NULL) {
+        mem_free(oracle);
+        return STATUS_NO_MEMORY;
+    }
+    *out = (struct exec){.ops = &oracle_ops, .self = oracle};
+    return STATUS_OK;
+}
+
+/* ---- the truth ------------------------------------------------------------------------------- */
+
+enum status oracle_truth(const struct oracle_cfg *cfg, const struct engine_job *job,
+                         uint32_t *tokens_out, size_t max, size_t *n_out)
+{
+    uint32_t n_prompt = (uint32_t)job->prompt.n, n = n_prompt + (uint32_t)job->emitted.n;
+    uint32_t n_max = n_prompt + job->sampling->max_tokens;
+    uint32_t n_blocks = kvgeom_blocks(n_max);
+    size_t block_bytes = kvgeom_block_bytes(&cfg->geom);
+    uint8_t *pool = mem_alloc_zero(n_blocks, block_bytes);
+    uint32_t *tokens = mem_alloc_zero(n_max, sizeof *tokens);
+    uint32_t *blocks = mem_alloc_zero(n_blocks, sizeof *blocks);
+    enum status status = STATUS_NO_MEMORY;
+    if (pool == NULL || tokens == NULL || blocks == NULL)
+        goto out;
+    for (uint32_t i = 0; i < n_blocks; i++)
+        blocks[i] = i;
+    memcpy(tokens, job->prompt.at, job->prompt.n * sizeof *tokens);
+    if (job->emitted.n > 0)
+        memcpy(tokens + n_prompt, job->emitted.at, job->emitted.n * sizeof *tokens);
+    struct place place = {&cfg->geom, block_bytes, pool, blocks};
+    struct engine_row row = {
+        .tokens = tokens, .n_prompt = n_prompt, .sampling = job->sampling, .seed = job->seed};
+    uint64_t hash = cfg->model_seed;
+    size_t n_out_now = 0;
+    bool stop, ends = n >= n_max;
+    for (uint32_t position = 0; !ends && n_out_now < max; position++) {
+        hash = mix(hash, tokens[position]);
+        write_kv(&place, position, hash);
+        if (position + 1 < n)
+            continue;
+        tokens[n] = sample(&place, &row, n).token;
+        tokens_out[n_out_now++] = tokens[n];
+        ends = seq_ends(job->sampling, job->eos, n - n_prompt, tokens[n], &stop);
+        n++;
+    }
+    *n_out = n_out_now;
+    status = STATUS_OK;
+out:
+    mem_free(blocks);
+    mem_free(tokens);
+    mem_free(pool);
+    return status;
+}
