@@ -1,0 +1,498 @@
+/* The client protocol (wire/PROTOCOL.md): admission, streams with credits, cancel, taking over a
+ * stream. The emitted ids are kept anyway, to do the request again elsewhere; so a slow or absent
+ * client costs nothing more, and a stream is only an index into them. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "router/state.h"
+#include "wire/siphash.h"
+
+static enum status post(struct router *router, uint32_t link, struct wire_msg *msg)
+{
+    msg->from = router->cfg.self;
+    return wire_out_post(router->out, link, msg);
+}
+
+static void refuse(struct router *router, uint32_t link, const struct wire_msg *about,
+                   enum status code, uint32_t retry_ms, const char *text)
+{
+    struct wire_msg msg;
+
+    wire_msg_init(&msg, WIRE_KIND_FAILED);
+    msg.req = about->req;
+    if (about->kind == WIRE_KIND_GENERATE)
+        msg.failed.label = about->generate.label;
+    msg.failed.code = code;
+    msg.failed.text = wire_span_of(text);
+    msg.failed.retry_ms = retry_ms;
+    (void)post(router, link, &msg);
+}
+
+/* ---- streams ---- */
+
+void router_req_free(struct router *router, struct router_req *req)
+{
+    const struct idmap_key key = idmap_key(req->id.byte, 0);
+    const uint32_t idx = (uint32_t)(req - router->reqs);
+
+    CHECK(req->state == ROUTER_ENDED && req->p == ROUTER_NONE && req->d == ROUTER_NONE);
+    CHECK(idmap_remove(router->map, &key, NULL) == STATUS_OK);
+    free(req->memory);
+    *req = (struct router_req){.used = false};
+    router->free_reqs[router->n_free_reqs++] = idx;
+}
+
+static bool post_token(struct router *router, struct router_req *req)
+{
+    char text[ROUTER_TOKEN_BYTES_MAX];
+    struct wire_msg msg;
+
+    wire_msg_init(&msg, WIRE_KIND_TOKEN);
+    msg.req = req->id;
+    msg.token.index = req->n_sent;
+    msg.token.token = req->emitted[req->n_sent];
+    msg.token.logprob = req->logprobs[req->n_sent];
+    msg.token.text.at = text;
+    msg.token.text.len =
+        router->cfg.text.piece(router->cfg.text.ctx, msg.token.token, text, sizeof(text));
+    return post(router, req->client, &msg) == STATUS_OK;
+}
+
+static bool post_end(struct router *router, struct router_req *req)
+{
+    struct wire_msg msg;
+
+    wire_msg_init(&msg, req->code == STATUS_DONE ? WIRE_KIND_DONE : WIRE_KIND_FAILED);
+    msg.req = req->id;
+    if (req->code == STATUS_DONE) {
+        msg.done.reason = wire_span_of(req->reason);
+        msg.done.n_tokens = req->n_emitted;
+        msg.done.seed = req->seed;
+        msg.done.fingerprint = wire_span_of(router->numerics);
+        msg.done.ledger = req->ledger;
+        msg.done.ledger.transfer_path = wire_span_of(req->path);
+        msg.done.ledger.prefill_node = wire_span_of(req->p_name);
+        msg.done.ledger.decode_node = wire_span_of(req->d_name);
+        msg.done.ledger.prompt_tokens = req->n_prompt;
+        msg.done.ledger.emitted_tokens = req->n_emitted;
+        msg.done.ledger.attempts = req->attempt;
+    } else {
+        msg.failed.label = wire_span_of(req->label);
+        msg.failed.code = req->code;
+        msg.failed.text = wire_span_of(req->reason);
+        msg.failed.retry_ms = req->retry_ms;
+    }
+    return post(router, req->client, &msg) == STATUS_OK;
+}
+
+void router_client_flush(struct router *router, struct router_req *req, uint64_t now_ns)
+{
+    if (req->client == WIRE_LINK_NONE)
+        return;
+    while (req->n_sent < req->n_emitted && (!req->limited || req->credits > 0)) {
+        if (!post_token(router, req))
+            return; /* the list of this step is full: at the next tick */
+        req->n_sent++;
+        req->credits -= req->limited;
+        req->beat_ns = now_ns;
+        req->starved_ns = 0;
+    }
+    if (req->n_sent < req->n_emitted) {
+        if (req->starved_ns == 0)
+            req->starved_ns = now_ns;
+        /* An error does not wait for a reader who does not read. */
+        if (req->state != ROUTER_ENDED || req->code == STATUS_DONE)
+            return;
+    }
+    if (req->state == ROUTER_ENDED && post_end(router, req))
+        router_req_free(router, req);
+}
+
+void router_client_tick(struct router *router, struct router_req *req, uint64_t now_ns)
+{
+    const uint64_t patience_ns = router->cfg.resume_ms * NS_PER_MS;
+    struct wire_msg msg;
+
+    if (req->client == WIRE_LINK_NONE) {
+        if (now_ns - req->gone_ns < patience_ns)
+            return;
+        router_req_end(router, req, STATUS_CANCELLED, "the client did not come back", now_ns);
+        router_req_free(router, req);
+        return;
+    }
+    if (req->starved_ns && now_ns - req->starved_ns >= patience_ns) {
+        if (req->state == ROUTER_ENDED)
+            req->code = STATUS_SLOW_READER;
+        snprintf(req->reason, sizeof(req->reason), "%s", status_text(STATUS_SLOW_READER));
+        router_req_end(router, req, STATUS_SLOW_READER, NULL, now_ns);
+        if (req->used)
+            router_client_flush(router, req, now_ns);
+        return;
+    }
+    router_client_flush(router, req, now_ns);
+    if (!req->used || now_ns - req->beat_ns < ROUTER_BEAT_MS * NS_PER_MS)
+        return;
+    req->beat_ns = now_ns; /* shows a waiting client that all is well, and us that it is there */
+    wire_msg_init(&msg, WIRE_KIND_HEARTBEAT);
+    msg.req = req->id;
+    (void)post(router, req->client, &msg);
+}
+
+void router_client_link_down(struct router *router, uint32_t link, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < router->cfg.requests_max; i++) {
+        struct router_req *req = &router->reqs[i];
+
+        if (!req->used || req->client != link)
+            continue;
+        req->client = WIRE_LINK_NONE;
+        req->gone_ns = now_ns;
+        req->starved_ns = 0;
+    }
+}
+
+/* ---- admission ---- */
+
+/* A constant sentence of what is wrong with the parameters, or NULL. */
+static const char *sampling_wrong(const struct wire_sampling *sampling)
+{
+    if (sampling->max_tokens == 0)
+        return "max_tokens is 0: expected at least 1";
+    if (sampling->min_tokens > sampling->max_tokens)
+        return "min_tokens is over max_tokens";
+    if (!(sampling->temperature >= 0))
+        return "temperature is negative: expected 0 to 100";
+    if (!(sampling->top_p > 0))
+        return "top_p is not above 0: expected above 0, at most 1";
+    if (!(sampling->min_p >= 0))
+        return "min_p is negative: expected 0 to 1";
+    if (!(sampling->repetition_penalty > 0))
+        return "repetition_penalty is not above 0";
+    return NULL;
+}
+
+/* Finds the ids of the prompt: given, or of the text (in the scratch array). */
+static enum status prompt_ids(struct router *router, const struct wire_generate *in,
+                              struct wire_u32s *out, const char **why_out)
+{
+    enum status status;
+
+    *why_out = "generate: expected either tokens or text, and at least one token";
+    if ((in->tokens.n > 0) == (in->text.len > 0))
+        return STATUS_INVALID;
+    *out = in->tokens;
+    if (in->tokens.n > 0)
+        return STATUS_OK;
+    status = router->cfg.text.encode(router->cfg.text.ctx, in->text.at, in->text.len,
+                                     router->scratch, WIRE_TOKENS_MAX, &out->n);
+    out->at = router->scratch;
+    *why_out = "the text cannot be made into tokens";
+    if (status == STATUS_OK && out->n == 0)
+        return STATUS_INVALID;
+    return status;
+}
+
+/* One allocation for all that grows with the request; it dies with it. */
+static enum status req_memory(struct router_req *req, const struct wire_u32s *prompt,
+                              const struct wire_sampling *sampling)
+{
+    const size_t n = sampling->max_tokens;
+    uint8_t *at = malloc(n * sizeof(double) + n * sizeof(uint32_t) +
+                         (prompt->n + sampling->stop_ids.n) * sizeof(uint32_t));
+    uint32_t *stop_ids;
+
+    if (!at)
+        return STATUS_NO_MEMORY;
+    req->memory = at;
+    req->logprobs = (double *)(void *)at;
+    req->emitted = (uint32_t *)(void *)(at + n * sizeof(double));
+    req->prompt = req->emitted + n;
+    req->n_prompt = (uint32_t)prompt->n;
+    memcpy(req->prompt, prompt->at, prompt->n * sizeof(uint32_t));
+    stop_ids = req->prompt + prompt->n;
+    req->sampling = *sampling;
+    if (sampling->stop_ids.n > 0)
+        memcpy(stop_ids, sampling->stop_ids.at, sampling->stop_ids.n * sizeof(uint32_t));
+    req->sampling.stop_ids.at = stop_ids;
+    return STATUS_OK;
+}
+
+static uint64_t prompt_print(const struct router *router, const struct wire_u32s *prompt)
+{
+    struct siphash_key key;
+
+    memcpy(key.byte, router->cfg.key, sizeof(key.byte));
+    return siphash_64(&key, prompt->at, prompt->n * sizeof(uint32_t));
+}
+
+static void req_admit(struct router *router, struct router_req *req, uint32_t link,
+                      const struct wire_generate *in, uint64_t now_ns)
+{
+    const uint32_t limit = router->cfg.deadline_ms;
+    const uint32_t deadline = in->deadline_ms && in->deadline_ms < limit ? in->deadline_ms : limit;
+    struct wire_id drawn;
+
+    req->used = true;
+    req->state = ROUTER_QUEUED;
+    req->p = req->d = req->next = req->prev = ROUTER_NONE;
+    router_draw(router, &req->id);
+    router_draw(router, &req->resume);
+    router_draw(router, &drawn);
+    memcpy(&req->seed, drawn.byte, sizeof(req->seed));
+    if (in->seeded)
+        req->seed = in->seed;
+    snprintf(req->label, sizeof(req->label), "%.*s", (int)in->label.len, in->label.at);
+    req->client = link;
+    req->limited = in->credits > 0;
+    req->credits = in->credits;
+    req->attempt = 1;
+    req->order = ++router->order;
+    req->admitted_ns = req->queued_ns = req->beat_ns = now_ns;
+    req->deadline_ns = now_ns + deadline * NS_PER_MS;
+}
+
+static void accept_answer(struct router *router, const struct router_req *req)
+{
+    struct wire_msg msg;
+
+    wire_msg_init(&msg, WIRE_KIND_ACCEPTED);
+    msg.req = req->id;
+    msg.accepted.label = wire_span_of(req->label);
+    msg.accepted.resume = req->resume;
+    msg.accepted.seed = req->seed;
+    msg.accepted.prompt_tokens = req->n_prompt;
+    (void)post(router, req->client, &msg);
+}
+
+/* Why the request cannot be taken, or OK. text_out gets a sentence of at most WIRE_ERROR_MAX. */
+static enum status admission(struct router *router, const struct wire_generate *in,
+                             const struct wire_u32s *prompt, uint64_t now_ns, char *text,
+                             uint32_t *retry_ms_out)
+{
+    const uint32_t len_max = router_len_max(router);
+    const char *wrong = sampling_wrong(&in->sampling);
+    struct router_counts counts;
+
+    *retry_ms_out = 0;
+    if (wrong) {
+        snprintf(text, WIRE_ERROR_MAX, "%s", wrong);
+        return STATUS_INVALID;
+    }
+    if (len_max > 0 && prompt->n + in->sampling.max_tokens > len_max) {
+        snprintf(text, WIRE_ERROR_MAX,
+                 "prompt of %zu tokens and max_tokens %u are over this fleet's longest sequence, "
+                 "%u tokens: shorten one of them",
+                 prompt->n, in->sampling.max_tokens, len_max);
+        return STATUS_TOO_BIG;
+    }
+    if (router_quarantined(router, prompt_print(router, prompt), now_ns)) {
+        snprintf(text, WIRE_ERROR_MAX, "%s", status_text(STATUS_POISONED));
+        return STATUS_POISONED;
+    }
+    *retry_ms_out = ROUTER_BEAT_MS;
+    router_counts(router, &counts);
+    if (counts.queued >= router->cfg.queue_max || router->n_free_reqs == 0) {
+        snprintf(text, WIRE_ERROR_MAX, "%zu requests wait already: try again later",
+                 (size_t)counts.queued);
+        return STATUS_FULL;
+    }
+    if (router->draining) {
+        snprintf(text, WIRE_ERROR_MAX, "this router is shutting down: use another one");
+        return STATUS_DRAINING;
+    }
+    return STATUS_OK;
+}
+
+static void take_generate(struct router *router, uint32_t link, const struct wire_msg *msg,
+                          uint64_t now_ns)
+{
+    const struct wire_generate *in = &msg->generate;
+    char text[WIRE_ERROR_MAX];
+    struct router_req *req;
+    struct wire_u32s prompt;
+    struct idmap_key key;
+    const char *why;
+    uint32_t retry_ms = 0;
+    enum status status;
+
+    if (in->model.len > 0 && !wire_span_equal(in->model, wire_span_of(router->cfg.model))) {
+        snprintf(text, sizeof(text), "model '%.*s' is not served here, '%s' is", (int)in->model.len,
+                 in->model.at, router->cfg.model);
+        status = STATUS_NOT_FOUND;
+    } else if ((status = prompt_ids(router, in, &prompt, &why)) != STATUS_OK) {
+        snprintf(text, sizeof(text), "%s", why);
+    } else {
+        status = admission(router, in, &prompt, now_ns, text, &retry_ms);
+    }
+    if (status != STATUS_OK) {
+        router->counts.refused++;
+        refuse(router, link, msg, status, retry_ms, text);
+        return;
+    }
+    req = &router->reqs[router->free_reqs[router->n_free_reqs - 1]];
+    if (req_memory(req, &prompt, &in->sampling) != STATUS_OK) {
+        router->counts.refused++;
+        refuse(router, link, msg, STATUS_NO_MEMORY, ROUTER_BEAT_MS, "the router is out of memory");
+        return;
+    }
+    router->n_free_reqs--;
+    req_admit(router, req, link, in, now_ns);
+    req->print = prompt_print(router, &prompt);
+    key = idmap_key(req->id.byte, 0);
+    CHECK(idmap_insert(router->map, &key, (uint32_t)(req - router->reqs)) == STATUS_OK);
+    router->counts.admitted++;
+    accept_answer(router, req);
+    router_queue_push(router, (uint32_t)(req - router->reqs));
+}
+
+/* ---- the other messages ---- */
+
+/* Without a branch on the bytes: how much of a guess was right must not show. */
+static bool resume_equal(const struct wire_id *a, const struct wire_id *b)
+{
+    unsigned differ = 0;
+
+    for (size_t i = 0; i < sizeof(a->byte); i++)
+        differ |= (unsigned)(a->byte[i] ^ b->byte[i]);
+    return differ == 0;
+}
+
+static struct router_req *req_of_client(struct router *router, uint32_t link,
+                                        const struct wire_msg *msg, const struct wire_id *resume)
+{
+    struct router_req *req = router_req_find(router, &msg->req);
+
+    if (req && resume_equal(&req->resume, resume))
+        return req;
+    refuse(router, link, msg, STATUS_NOT_FOUND, 0,
+           "no such request, or it is not yours: it may have ended");
+    return NULL;
+}
+
+static void take_attach(struct router *router, uint32_t link, const struct wire_msg *msg,
+                        uint64_t now_ns)
+{
+    struct router_req *req = req_of_client(router, link, msg, &msg->attach.resume);
+
+    if (!req)
+        return;
+    if (msg->attach.next > req->n_emitted) {
+        refuse(router, link, msg, STATUS_INVALID, 0, "attach: next is past the last token");
+        return;
+    }
+    req->client = link;
+    req->n_sent = msg->attach.next;
+    req->limited = msg->attach.credits > 0;
+    req->credits = msg->attach.credits;
+    req->starved_ns = 0;
+    accept_answer(router, req);
+    router_client_flush(router, req, now_ns);
+}
+
+static void take_credit(struct router *router, uint32_t link, const struct wire_msg *msg,
+                        uint64_t now_ns)
+{
+    struct router_req *req = req_of_client(router, link, msg, &msg->credit.resume);
+
+    if (!req || req->client != link)
+        return;
+    if (req->credits > UINT32_MAX - msg->credit.credits)
+        req->credits = UINT32_MAX;
+    else
+        req->credits += msg->credit.credits;
+    router_client_flush(router, req, now_ns);
+}
+
+static void take_cancel(struct router *router, uint32_t link, const struct wire_msg *msg,
+                        uint64_t now_ns)
+{
+    struct router_req *req = req_of_client(router, link, msg, &msg->cancel.resume);
+
+    if (req)
+        router_req_end(router, req, STATUS_CANCELLED, NULL, now_ns);
+}
+
+static void take_hello(struct router *router, uint32_t link, const struct wire_msg *msg)
+{
+    struct wire_msg answer;
+
+    if (msg->hello.version_min > WIRE_VERSION_MAX || msg->hello.version_max < WIRE_VERSION_MIN) {
+        refuse(router, link, msg, STATUS_INCOMPATIBLE, 0,
+               "no common protocol version: this router speaks version 1");
+        return;
+    }
+    wire_msg_init(&answer, WIRE_KIND_WELCOME);
+    answer.welcome.version = WIRE_VERSION_MAX;
+    answer.welcome.heartbeat_ms = ROUTER_BEAT_MS;
+    answer.welcome.server = wire_span_of(router->cfg.server);
+    (void)post(router, link, &answer);
+}
+
+static void answer_models(struct router *router, uint32_t link)
+{
+    const struct wire_span name = wire_span_of(router->cfg.model);
+    struct wire_msg msg;
+
+    wire_msg_init(&msg, WIRE_KIND_MODEL_LIST);
+    msg.model_list.names = (struct wire_texts){&name, 1};
+    msg.model_list.len_max = router_len_max(router);
+    msg.model_list.fingerprint = wire_span_of(router->numerics);
+    (void)post(router, link, &msg);
+}
+
+static void answer_stats(struct router *router, uint32_t link)
+{
+    struct router_counts counts;
+    struct wire_span names[sizeof(struct router_counts) / sizeof(uint64_t)];
+    uint64_t values[sizeof(struct router_counts) / sizeof(uint64_t)];
+    struct wire_msg msg;
+    size_t n = 0;
+
+    router_counts(router, &counts);
+#define X(name)                                                                                    \
+    names[n] = wire_span_of(#name);                                                                \
+    values[n++] = counts.name;
+    ROUTER_COUNTS(X)
+#undef X
+    wire_msg_init(&msg, WIRE_KIND_STATS_LIST);
+    msg.stats_list.names = (struct wire_texts){names, n};
+    msg.stats_list.values = (struct wire_u64s){values, n};
+    (void)post(router, link, &msg);
+}
+
+void router_client_message(struct router *router, uint32_t link, const struct wire_msg *msg,
+                           uint64_t now_ns)
+{
+    switch (msg->kind) {
+    case WIRE_KIND_HELLO:
+        take_hello(router, link, msg);
+        break;
+    case WIRE_KIND_GENERATE:
+        take_generate(router, link, msg, now_ns);
+        break;
+    case WIRE_KIND_CANCEL:
+        take_cancel(router, link, msg, now_ns);
+        break;
+    case WIRE_KIND_CREDIT:
+        take_credit(router, link, msg, now_ns);
+        break;
+    case WIRE_KIND_ATTACH:
+        take_attach(router, link, msg, now_ns);
+        break;
+    case WIRE_KIND_MODELS:
+        answer_models(router, link);
+        break;
+    case WIRE_KIND_STATS:
+        answer_stats(router, link);
+        break;
+    case WIRE_KIND_HEARTBEAT:
+        break;
+    default:
+        refuse(router, link, msg, STATUS_DENIED, 0,
+               "this message is not for clients; see wire/PROTOCOL.md");
+        break;
+    }
+}

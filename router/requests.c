@@ -1,0 +1,363 @@
+/* A request's states, as router.h tables them: what nodes say of it, losses, its end. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "router/state.h"
+#include "wire/plant.h"
+
+struct router_req *router_req_find(struct router *router, const struct wire_id *id)
+{
+    const struct idmap_key key = idmap_key(id->byte, 0);
+    uint32_t idx;
+
+    return idmap_find(router->map, &key, &idx) == STATUS_OK ? &router->reqs[idx] : NULL;
+}
+
+/* ---- ends and new attempts ---- */
+
+void router_req_end(struct router *router, struct router_req *req, enum status code,
+                    const char *text, uint64_t now_ns)
+{
+    if (req->state == ROUTER_ENDED)
+        return;
+    if (req->state == ROUTER_QUEUED)
+        router_queue_remove(router, (uint32_t)(req - router->reqs));
+    router_unplace_p(router, req, true);
+    router_unplace_d(router, req, true);
+    req->state = ROUTER_ENDED;
+    req->code = code;
+    if (code != STATUS_DONE)
+        snprintf(req->reason, sizeof(req->reason), "%s", text ? text : status_text(code));
+    req->ledger.total_us = (now_ns - req->admitted_ns) / NS_PER_US;
+    req->starved_ns = 0;
+    if (code == STATUS_DONE)
+        router->counts.done++;
+    else if (code == STATUS_CANCELLED)
+        router->counts.cancelled++;
+    else
+        router->counts.failed++;
+    LOG_DEBUG("router", "request ended", log_req(req->id.byte), log_status(code),
+              log_u64("emitted", req->n_emitted), log_u64("attempts", req->attempt));
+    router_client_flush(router, req, now_ns);
+}
+
+/* Once more from the queue, at its old place, with what it has emitted so far. */
+static void resubmit(struct router *router, struct router_req *req, uint64_t now_ns)
+{
+    router_unplace_p(router, req, true);
+    router_unplace_d(router, req, true);
+    req->attempt++;
+    req->state = ROUTER_QUEUED;
+    req->queued_ns = now_ns;
+    router->counts.resubmitted++;
+    router_queue_push(router, (uint32_t)(req - router->reqs));
+}
+
+/* Counts a failure that is the request's own or nobody's; gives up after attempts_max. */
+static bool give_up(struct router *router, struct router_req *req, enum status code,
+                    uint64_t now_ns)
+{
+    char text[WIRE_ERROR_MAX];
+
+    if (++req->n_failures < router->cfg.attempts_max)
+        return false;
+    snprintf(text, sizeof(text), "gave up after %u failures, the last one on '%s': %s",
+             req->n_failures, req->d_name, status_text(code));
+    router_req_end(router, req, code, text, now_ns);
+    return true;
+}
+
+static void retry(struct router *router, struct router_req *req, enum status code, uint64_t now_ns)
+{
+    if (!give_up(router, req, code, now_ns))
+        resubmit(router, req, now_ns);
+}
+
+/* ---- tokens ---- */
+
+/* Takes the id at its place in the stream, once. False: the request has ended or starts again. */
+static bool take_id(struct router *router, struct router_req *req, uint32_t index, uint32_t token,
+                    double logprob, uint64_t now_ns)
+{
+    if (PLANTED(18) && index + 1 == req->n_emitted && req->n_emitted < req->sampling.max_tokens)
+        index++; /* the copy of the first token is taken for the next one */
+    if (index < req->n_emitted) {
+        router->counts.tokens_doubled++;
+        if (req->emitted[index] == token)
+            return true;
+        router->counts.tokens_differing++;
+        LOG_ERROR("router", "two nodes computed different tokens", log_req(req->id.byte),
+                  log_u64("index", index), log_u64("first", req->emitted[index]),
+                  log_u64("second", token), log_str("prefill", req->p_name),
+                  log_str("decode", req->d_name));
+        router_req_end(router, req, STATUS_MISMATCH,
+                       "two nodes computed different tokens for one place; see the router's log",
+                       now_ns);
+        return false;
+    }
+    if (index > req->n_emitted || index >= req->sampling.max_tokens) {
+        retry(router, req, STATUS_PROTOCOL, now_ns);
+        return false;
+    }
+    if (req->n_emitted == 0)
+        req->ledger.first_token_us = (now_ns - req->admitted_ns) / NS_PER_US;
+    req->emitted[req->n_emitted] = token;
+    req->logprobs[req->n_emitted++] = logprob;
+    router->counts.tokens++;
+    return true;
+}
+
+static void take_first(struct router *router, struct router_req *req,
+                       const struct wire_first *first, uint64_t now_ns)
+{
+    req->ledger.prefill_queue_us += first->ledger.prefill_queue_us;
+    req->ledger.prefill_us += first->ledger.prefill_us;
+    if (req->state == ROUTER_PREFILL) {
+        router_computed(router, req);
+        req->state = ROUTER_HANDOVER;
+    }
+    if (take_id(router, req, first->index, first->token, first->logprob, now_ns))
+        router_client_flush(router, req, now_ns);
+}
+
+/* D's pool fills as the sequence grows; the account follows. */
+static void account_growth(struct router *router, struct router_req *req)
+{
+    const uint32_t blocks = (req->n_prompt + req->n_emitted) / 64 + 2;
+
+    if (req->d == ROUTER_NONE || blocks <= req->d_blocks)
+        return;
+    router->nodes[req->d].blocks_used += blocks - req->d_blocks;
+    req->d_blocks = blocks;
+}
+
+static void take_token(struct router *router, struct router_req *req, bool from_d,
+                       const struct wire_token *token, uint64_t now_ns)
+{
+    if (from_d && req->state != ROUTER_DECODE) {
+        router_unplace_p(router, req, false); /* D has all of it, P has let go */
+        req->state = ROUTER_DECODE;
+    }
+    if (!take_id(router, req, token->index, token->token, token->logprob, now_ns))
+        return;
+    account_growth(router, req);
+    router_client_flush(router, req, now_ns);
+}
+
+static void take_done(struct router *router, struct router_req *req, bool from_d,
+                      const struct wire_done *done, uint64_t now_ns)
+{
+    if (done->n_tokens != req->n_emitted) {
+        retry(router, req, STATUS_PROTOCOL, now_ns);
+        return;
+    }
+    snprintf(req->reason, sizeof(req->reason), "%.*s", (int)done->reason.len, done->reason.at);
+    snprintf(req->path, sizeof(req->path), "%.*s", (int)done->ledger.transfer_path.len,
+             done->ledger.transfer_path.at);
+    req->ledger.transfer_us += done->ledger.transfer_us;
+    req->ledger.transfer_bytes += done->ledger.transfer_bytes;
+    req->ledger.decode_queue_us += done->ledger.decode_queue_us;
+    req->ledger.first_step_us += done->ledger.first_step_us;
+    req->ledger.decode_us += done->ledger.decode_us;
+    if (from_d)
+        router_unplace_d(router, req, false);
+    else
+        router_unplace_p(router, req, false);
+    router_req_end(router, req, STATUS_DONE, NULL, now_ns);
+}
+
+/* ---- failures ---- */
+
+static bool is_busy(enum status code)
+{
+    return code == STATUS_FULL || code == STATUS_DRAINING || code == STATUS_YIELDED;
+}
+
+static void backoff(struct router *router, uint32_t node, uint64_t now_ns)
+{
+    router->nodes[node].backoff_ns = now_ns + ROUTER_BACKOFF_MS * NS_PER_MS;
+}
+
+static void failed_p(struct router *router, struct router_req *req, enum status code,
+                     uint64_t now_ns)
+{
+    if (is_busy(code))
+        backoff(router, req->p, now_ns);
+    router_unplace_p(router, req, false);
+    if (code == STATUS_TOO_BIG)
+        router_req_end(router, req, code, "the request is longer than the fleet's longest sequence",
+                       now_ns);
+    else if (req->state == ROUTER_DECODE)
+        return; /* D has all it needs */
+    else if (is_busy(code))
+        resubmit(router, req, now_ns);
+    else
+        retry(router, req, code, now_ns);
+}
+
+static void failed_d(struct router *router, struct router_req *req, enum status code,
+                     uint64_t now_ns)
+{
+    const bool p_forgot =
+        code == STATUS_NOT_FOUND || code == STATUS_CANCELLED || code == STATUS_STALE;
+
+    if (is_busy(code))
+        backoff(router, req->d, now_ns);
+    if (code == STATUS_LOST || code == STATUS_UNREACHABLE)
+        router->nodes[req->d].n_paired = 0; /* until its next heartbeat tells anew */
+    router_unplace_d(router, req, false);
+    if (code == STATUS_TOO_BIG) {
+        router_req_end(router, req, code, "the request is longer than the fleet's longest sequence",
+                       now_ns);
+    } else if (req->state == ROUTER_DECODE || req->p == ROUTER_NONE || p_forgot) {
+        if (is_busy(code))
+            resubmit(router, req, now_ns);
+        else
+            retry(router, req, code, now_ns);
+    } else if (is_busy(code) || !give_up(router, req, code, now_ns)) {
+        router_rereserve(router, req, now_ns);
+    }
+}
+
+/* ---- what nodes say ---- */
+
+void router_req_message(struct router *router, uint32_t node, const struct wire_msg *msg,
+                        uint64_t now_ns)
+{
+    struct router_req *req = router_req_find(router, &msg->req);
+    bool from_p, from_d;
+
+    if (!req || req->state == ROUTER_ENDED || req->state == ROUTER_QUEUED) {
+        router->counts.messages_stale++;
+        return;
+    }
+    from_p = req->p == node && msg->attempt == req->attempt;
+    from_d = req->d == node && msg->attempt == req->attempt && msg->generation == req->generation;
+    if (PLANTED(17))
+        from_d = !from_p;
+    if (!from_p && !from_d) {
+        router->counts.messages_stale++;
+        return;
+    }
+    switch (msg->kind) {
+    case WIRE_KIND_FIRST:
+        if (from_p)
+            take_first(router, req, &msg->first, now_ns);
+        break;
+    case WIRE_KIND_TOKEN:
+        take_token(router, req, from_d, &msg->token, now_ns);
+        break;
+    case WIRE_KIND_DONE:
+        take_done(router, req, from_d, &msg->done, now_ns);
+        break;
+    case WIRE_KIND_FAILED:
+        LOG_DEBUG("router", "a node failed a request", log_req(req->id.byte),
+                  log_str("node", router->nodes[node].name),
+                  log_status((enum status)msg->failed.code));
+        if (from_p)
+            failed_p(router, req, (enum status)msg->failed.code, now_ns);
+        else
+            failed_d(router, req, (enum status)msg->failed.code, now_ns);
+        break;
+    default:
+        router->counts.messages_stale++;
+        break;
+    }
+}
+
+void router_req_node_lost(struct router *router, struct router_req *req, uint32_t node,
+                          uint64_t now_ns)
+{
+    if (req->p == node) {
+        router_unplace_p(router, req, false);
+        /* With the first token sent, D may hold everything: it tells, or its pair fails. */
+        if (req->state == ROUTER_PREFILL || req->d == ROUTER_NONE) {
+            resubmit(router, req, now_ns);
+            return;
+        }
+    }
+    if (req->d == node) {
+        router_unplace_d(router, req, false);
+        if (req->state == ROUTER_DECODE || req->p == ROUTER_NONE)
+            resubmit(router, req, now_ns);
+        else
+            router_rereserve(router, req, now_ns);
+    }
+}
+
+/* ---- poison ---- */
+
+static void quarantine(struct router *router, uint64_t print, uint64_t now_ns)
+{
+    struct router_quarantine *oldest = &router->quarantine[0];
+
+    for (size_t i = 1; i < ROUTER_QUARANTINE; i++)
+        if (router->quarantine[i].until_ns < oldest->until_ns)
+            oldest = &router->quarantine[i];
+    oldest->print = print;
+    oldest->until_ns = now_ns + ROUTER_QUARANTINE_MS * NS_PER_MS;
+}
+
+bool router_quarantined(const struct router *router, uint64_t print, uint64_t now_ns)
+{
+    for (size_t i = 0; i < ROUTER_QUARANTINE; i++)
+        if (router->quarantine[i].print == print && router->quarantine[i].until_ns > now_ns)
+            return true;
+    return false;
+}
+
+void router_req_crashed(struct router *router, const struct wire_id *id, uint64_t now_ns)
+{
+    struct router_req *req = router_req_find(router, id);
+
+    if (!req || req->state == ROUTER_ENDED)
+        return;
+    req->suspect = true;
+    if (++req->n_strikes < ROUTER_STRIKES_MAX || PLANTED(19))
+        return;
+    router->counts.quarantined++;
+    quarantine(router, req->print, now_ns);
+    LOG_ERROR("router", "a request was in the step of two crashes, its prompt is quarantined",
+              log_req(req->id.byte), log_hex("prompt", req->print));
+    router_req_end(router, req, STATUS_POISONED, NULL, now_ns);
+}
+
+/* ---- time ---- */
+
+static void req_tick(struct router *router, struct router_req *req, uint64_t now_ns)
+{
+    if (now_ns >= req->deadline_ns) {
+        router_req_end(router, req, STATUS_DEADLINE, NULL, now_ns);
+    } else if (req->state == ROUTER_QUEUED &&
+               now_ns - req->queued_ns >= router->cfg.queue_ms * NS_PER_MS) {
+        req->retry_ms = ROUTER_BEAT_MS;
+        router_req_end(router, req, STATUS_FULL,
+                       router_ready(router)
+                           ? "no node had room for the request in time; try again later"
+                           : "no prefill and decode node are ready; look at the nodes' logs",
+                       now_ns);
+    } else if ((req->state == ROUTER_PREFILL || req->state == ROUTER_HANDOVER) &&
+               req->d == ROUTER_NONE) {
+        router_rereserve(router, req, now_ns);
+        if (req->d == ROUTER_NONE && now_ns - req->lone_ns >= ROUTER_UNPAIRED_MS * NS_PER_MS &&
+            !router_reachable(router, req->p))
+            retry(router, req, STATUS_UNREACHABLE, now_ns);
+    }
+}
+
+void router_reqs_tick(struct router *router, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < router->cfg.requests_max; i++) {
+        struct router_req *req = &router->reqs[i];
+
+        if (!req->used)
+            continue;
+        if (req->state != ROUTER_ENDED)
+            req_tick(router, req, now_ns);
+        if (req->used)
+            router_client_tick(router, req, now_ns);
+    }
+}
