@@ -2,6 +2,7 @@
 #include "wire/zctx.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <zmq.h>
 
@@ -10,6 +11,7 @@
 
 struct zctx {
     void *handle;
+    _Atomic uint64_t serial;
 };
 
 enum status zctx_open(const struct zctx_cfg *cfg, struct zctx **out)
@@ -48,4 +50,9 @@ void zctx_close(struct zctx *ctx)
 void *zctx_handle(struct zctx *ctx)
 {
     return ctx->handle;
+}
+
+uint64_t zctx_serial(struct zctx *ctx)
+{
+    return atomic_fetch_add(&ctx->serial, 1);
 }

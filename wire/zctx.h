@@ -19,3 +19,6 @@ enum status zctx_open(const struct zctx_cfg *cfg, struct zctx **out);
 void zctx_close(struct zctx *ctx);
 /* libzmq's own context, for the few places that make a socket. */
 void *zctx_handle(struct zctx *ctx);
+/* A number that was never given before in this context: for names that libzmq may keep for a while
+ * after they are closed. Any thread. */
+uint64_t zctx_serial(struct zctx *ctx);

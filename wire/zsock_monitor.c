@@ -3,6 +3,7 @@
 #include "wire/zsock_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <zmq.h>
@@ -16,7 +17,7 @@
 enum status zsock_monitor_open(struct zsock *sock, struct zctx *ctx)
 {
     char endpoint[64];
-    snprintf(endpoint, sizeof(endpoint), "inproc://zsock-monitor-%p", (void *)sock);
+    snprintf(endpoint, sizeof(endpoint), "inproc://zsock-monitor-%" PRIu64, zctx_serial(ctx));
     int events = ZMQ_EVENT_DISCONNECTED | FAILED;
     events |= sock->links ? 0 : ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
     if (zmq_socket_monitor(sock->handle, endpoint, events) != 0) {

@@ -223,8 +223,8 @@ static enum status explain(int error, const char *verb, const char *endpoint, ch
     case EADDRNOTAVAIL:
     case ENODEV:
         snprintf(why, ZSOCK_WHY_MAX,
-                 "Cannot %s %s: expected an endpoint such as tcp://127.0.0.1:5555 with an address "
-                 "of this machine (%s).",
+                 "Cannot %s %s: expected an endpoint such as tcp://127.0.0.1:5555, of this machine "
+                 "where it is bound (%s).",
                  verb, endpoint, zmq_strerror(error));
         return STATUS_INVALID;
     default:
@@ -233,10 +233,24 @@ static enum status explain(int error, const char *verb, const char *endpoint, ch
     }
 }
 
+/* libzmq takes tcp://127.0.0.1:99999 and listens on 34463. */
+static bool port_valid(const char *endpoint)
+{
+    const char *colon = strrchr(endpoint, ':');
+    if (strncmp(endpoint, "tcp://", 6) != 0 || (colon && strcmp(colon, ":*") == 0)) {
+        return true;
+    }
+    size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
+    return digits >= 1 && digits <= 5 && colon[1 + digits] == '\0' && atoi(colon + 1) <= 65535;
+}
+
 enum status zsock_bind(struct zsock *sock, const char *endpoint,
                        char endpoint_out[ZSOCK_ENDPOINT_MAX], char why[ZSOCK_WHY_MAX])
 {
     CHECK(sock->links);
+    if (!port_valid(endpoint)) {
+        return explain(EINVAL, "bind", endpoint, why);
+    }
     set_ipv6(sock, endpoint);
     char real[ZSOCK_ENDPOINT_MAX];
     size_t len = sizeof(real);
@@ -254,6 +268,9 @@ enum status zsock_bind(struct zsock *sock, const char *endpoint,
 enum status zsock_connect(struct zsock *sock, const char *endpoint, char why[ZSOCK_WHY_MAX])
 {
     CHECK(!sock->links);
+    if (!port_valid(endpoint)) {
+        return explain(EINVAL, "connect to", endpoint, why);
+    }
     set_ipv6(sock, endpoint);
     if (zmq_connect(sock->handle, endpoint) != 0) {
         return explain(zmq_errno(), "connect to", endpoint, why);

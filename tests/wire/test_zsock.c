@@ -1,0 +1,368 @@
+/* Sockets over loopback: links up and down, sending to the gone and the full, malformed parts,
+ * closing from inside, and where a socket may listen. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+#include "tests/wire/zpair.h"
+
+#define LONG_MS 10000
+
+struct pair {
+    struct zhouse house;
+    struct seen router;
+    struct seen dealer;
+    char endpoint[ZSOCK_ENDPOINT_MAX];
+};
+
+static void pair_open(struct pair *pair, const char *endpoint, const struct zsock_cfg *router_cfg)
+{
+    char why[ZSOCK_WHY_MAX] = "";
+    memset(&pair->router, 0, sizeof(pair->router));
+    memset(&pair->dealer, 0, sizeof(pair->dealer));
+    zhouse_open(&pair->house);
+    struct zsock_cfg router = zhouse_cfg(&pair->house, ZSOCK_ROUTER);
+    if (router_cfg) {
+        router = *router_cfg;
+        router.numbers = &pair->house.numbers;
+    }
+    struct zsock_cfg dealer = zhouse_cfg(&pair->house, ZSOCK_DEALER);
+    zhouse_sock(&pair->house, &router, &pair->router);
+    zhouse_sock(&pair->house, &dealer, &pair->dealer);
+    assert_int_equal(zsock_bind(pair->router.sock, endpoint, pair->endpoint, why), STATUS_OK);
+    assert_int_equal(zsock_connect(pair->dealer.sock, pair->endpoint, why), STATUS_OK);
+    assert_true(zhouse_until(&pair->house, &pair->dealer.n_up, 1, LONG_MS));
+}
+
+static void pair_close(struct pair *pair)
+{
+    zsock_close(pair->dealer.sock);
+    zsock_close(pair->router.sock);
+    zhouse_close(&pair->house);
+}
+
+static void messages_go_both_ways(void **state)
+{
+    (void)state;
+    static const char *const endpoints[] = {"tcp://127.0.0.1:0", "tcp://127.0.0.1:*"};
+    for (size_t i = 0; i < 2; i++) {
+        struct pair pair;
+        pair_open(&pair, endpoints[i], NULL);
+        assert_string_not_equal(pair.endpoint, endpoints[i]);
+        pair.router.echo = true;
+        uint32_t n = 0;
+        while (n < 500) {
+            enum status status = zsock_send(pair.dealer.sock, pair.dealer.link, "hello", 5);
+            if (status == STATUS_AGAIN) {
+                loop_turn(pair.house.loop, NS_PER_MS);
+                continue;
+            }
+            assert_int_equal(status, STATUS_OK);
+            n++;
+            loop_turn(pair.house.loop, 0);
+        }
+        assert_true(zhouse_until(&pair.house, &pair.dealer.n_messages, n, LONG_MS));
+        assert_int_equal(pair.router.n_messages, n);
+        assert_int_equal(pair.router.n_up, 1);
+        assert_int_equal(pair.dealer.len, 5);
+        assert_memory_equal(pair.dealer.last, "hello", 5);
+        assert_int_not_equal(pair.router.link, pair.dealer.link);
+        assert_string_equal(zsock_user(pair.router.sock, pair.router.link), "");
+        pair_close(&pair);
+    }
+}
+
+static void ipv6_by_need(void **state)
+{
+    (void)state;
+    struct zhouse house;
+    struct seen seen = {.sock = NULL};
+    char endpoint[ZSOCK_ENDPOINT_MAX], why[ZSOCK_WHY_MAX];
+    zhouse_open(&house);
+    struct zsock_cfg cfg = zhouse_cfg(&house, ZSOCK_ROUTER);
+    zhouse_sock(&house, &cfg, &seen);
+    if (zsock_bind(seen.sock, "tcp://[::1]:0", endpoint, why) == STATUS_OK) {
+        assert_non_null(strstr(endpoint, "[::1]"));
+    } else {
+        print_message("no IPv6 here: %s\n", why);
+    }
+    zsock_close(seen.sock);
+    zhouse_close(&house);
+}
+
+/* The router learns of a broken connection at once, and a new one has a new number. */
+static void a_break_takes_the_link_down(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair, "tcp://127.0.0.1:0", NULL);
+    assert_int_equal(zsock_send(pair.dealer.sock, pair.dealer.link, "a", 1), STATUS_OK);
+    assert_true(zhouse_until(&pair.house, &pair.router.n_messages, 1, LONG_MS));
+    uint32_t old = pair.router.link;
+    zsock_close(pair.dealer.sock);
+    assert_true(zhouse_until(&pair.house, &pair.router.n_down, 1, 1000));
+    assert_int_equal(pair.router.down, old);
+    assert_false(zsock_has(pair.router.sock, old));
+    assert_int_equal(zsock_n_links(pair.router.sock), 0);
+    assert_int_equal(zsock_send(pair.router.sock, old, "b", 1), STATUS_UNREACHABLE);
+
+    char why[ZSOCK_WHY_MAX];
+    struct zsock_cfg cfg = zhouse_cfg(&pair.house, ZSOCK_DEALER);
+    zhouse_sock(&pair.house, &cfg, &pair.dealer);
+    assert_int_equal(zsock_connect(pair.dealer.sock, pair.endpoint, why), STATUS_OK);
+    assert_true(zhouse_until(&pair.house, &pair.dealer.n_up, 2, LONG_MS));
+    assert_int_equal(zsock_send(pair.dealer.sock, pair.dealer.link, "c", 1), STATUS_OK);
+    assert_true(zhouse_until(&pair.house, &pair.router.n_messages, 2, LONG_MS));
+    assert_true(pair.router.link > old);
+    pair_close(&pair);
+}
+
+static void a_dealer_comes_back(void **state)
+{
+    (void)state;
+    struct pair pair;
+    char why[ZSOCK_WHY_MAX], endpoint[ZSOCK_ENDPOINT_MAX];
+    pair_open(&pair, "tcp://127.0.0.1:0", NULL);
+    uint32_t old = pair.dealer.link;
+    zsock_close(pair.router.sock);
+    assert_true(zhouse_until(&pair.house, &pair.dealer.n_down, 1, 1000));
+    assert_int_equal(pair.dealer.down, old);
+    assert_int_equal(zsock_n_links(pair.dealer.sock), 0);
+    assert_int_equal(zsock_send(pair.dealer.sock, old, "x", 1), STATUS_UNREACHABLE);
+
+    struct zsock_cfg cfg = zhouse_cfg(&pair.house, ZSOCK_ROUTER);
+    zhouse_sock(&pair.house, &cfg, &pair.router);
+    assert_int_equal(zsock_bind(pair.router.sock, pair.endpoint, endpoint, why), STATUS_OK);
+    assert_true(zhouse_until(&pair.house, &pair.dealer.n_up, 2, LONG_MS));
+    assert_true(pair.dealer.link > old);
+    assert_int_equal(zsock_send(pair.dealer.sock, old, "x", 1), STATUS_UNREACHABLE);
+    assert_int_equal(zsock_send(pair.dealer.sock, pair.dealer.link, "y", 1), STATUS_OK);
+    assert_true(zhouse_until(&pair.house, &pair.router.n_messages, 1, LONG_MS));
+    assert_memory_equal(pair.router.last, "y", 1);
+    pair_close(&pair);
+}
+
+/* A router's peer that does not read: AGAIN, and everything that was taken arrives. */
+static void a_full_queue_says_so(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair, "tcp://127.0.0.1:0", NULL);
+    assert_int_equal(zsock_send(pair.dealer.sock, pair.dealer.link, "a", 1), STATUS_OK);
+    assert_true(zhouse_until(&pair.house, &pair.router.n_messages, 1, LONG_MS));
+    size_t len = 100000;
+    char *big = calloc(1, len);
+    assert_non_null(big);
+    uint32_t n = 0;
+    enum status status = STATUS_OK;
+    while (n < 100000 && status == STATUS_OK) {
+        status = zsock_send(pair.router.sock, pair.router.link, big, len);
+        n += status == STATUS_OK;
+    }
+    assert_int_equal(status, STATUS_AGAIN);
+    assert_true(zsock_has(pair.router.sock, pair.router.link));
+    assert_true(zhouse_until(&pair.house, &pair.dealer.n_messages, n, LONG_MS));
+    zhouse_turn(&pair.house, 20);
+    assert_int_equal(pair.dealer.n_messages, n);
+    assert_int_equal(zsock_send(pair.router.sock, pair.router.link, big, (1 << 20) + 1),
+                     STATUS_TOO_BIG);
+    free(big);
+    pair_close(&pair);
+}
+
+/* Foreign sockets: many parts, no payload, too big. Nothing of it reaches the handler, and the
+ * good peer notices nothing. */
+static void bad_peers_are_not_heard(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair, "tcp://127.0.0.1:0", NULL);
+    void *ctx = zmq_ctx_new();
+    void *bad = zmq_socket(ctx, ZMQ_DEALER);
+    int zero = 0;
+    zmq_setsockopt(bad, ZMQ_LINGER, &zero, sizeof(zero));
+    assert_int_equal(zmq_connect(bad, pair.endpoint), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(zmq_send(bad, "x", 1, ZMQ_SNDMORE), 1);
+        assert_int_equal(zmq_send(bad, "y", 1, ZMQ_SNDMORE), 1);
+        assert_int_equal(zmq_send(bad, "z", 1, 0), 1);
+    }
+    assert_int_equal(zmq_send(bad, "good", 4, 0), 4);
+    assert_true(zhouse_until(&pair.house, &pair.router.n_messages, 1, LONG_MS));
+    assert_memory_equal(pair.router.last, "good", 4);
+    size_t len = (1 << 20) + 1;
+    char *big = calloc(1, len);
+    assert_non_null(big);
+    assert_int_equal(zmq_send(bad, big, len, 0), (int)len);
+    assert_true(zhouse_until(&pair.house, &pair.router.n_down, 1, LONG_MS));
+    free(big);
+    assert_int_equal(pair.router.n_messages, 1);
+    zmq_close(bad);
+    zmq_ctx_term(ctx);
+    assert_int_equal(pair.dealer.n_down, 0);
+    assert_int_equal(zsock_send(pair.dealer.sock, pair.dealer.link, "a", 1), STATUS_OK);
+    assert_true(zhouse_until(&pair.house, &pair.router.n_messages, 2, LONG_MS));
+    pair_close(&pair);
+}
+
+/* A peer that keeps its routing id over reconnects is another link each time. */
+static void a_kept_routing_id_is_a_new_link(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair, "tcp://127.0.0.1:0", NULL);
+    uint32_t links[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        void *ctx = zmq_ctx_new();
+        void *peer = zmq_socket(ctx, ZMQ_DEALER);
+        int zero = 0;
+        zmq_setsockopt(peer, ZMQ_LINGER, &zero, sizeof(zero));
+        assert_int_equal(zmq_setsockopt(peer, ZMQ_ROUTING_ID, "same", 4), 0);
+        assert_int_equal(zmq_connect(peer, pair.endpoint), 0);
+        zmq_send(peer, "hi", 2, 0);
+        assert_true(zhouse_until(&pair.house, &pair.router.n_messages, i + 1, LONG_MS));
+        links[i] = pair.router.link;
+        zmq_close(peer);
+        zmq_ctx_term(ctx);
+        assert_true(zhouse_until(&pair.house, &pair.router.n_down, i + 1, LONG_MS));
+        assert_int_equal(pair.router.down, links[i]);
+    }
+    assert_true(links[0] < links[1] && links[1] < links[2]);
+    pair_close(&pair);
+}
+
+static void the_quietest_makes_room(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct zhouse none;
+    struct zsock_cfg cfg = zhouse_cfg(&none, ZSOCK_ROUTER);
+    cfg.links_max = 2;
+    pair_open(&pair, "tcp://127.0.0.1:0", &cfg);
+    struct seen others[2] = {{.sock = NULL}, {.sock = NULL}};
+    uint32_t links[2];
+    char why[ZSOCK_WHY_MAX];
+    for (size_t i = 0; i < 2; i++) {
+        struct zsock_cfg dealer = zhouse_cfg(&pair.house, ZSOCK_DEALER);
+        zhouse_sock(&pair.house, &dealer, &others[i]);
+        assert_int_equal(zsock_connect(others[i].sock, pair.endpoint, why), STATUS_OK);
+        assert_true(zhouse_until(&pair.house, &others[i].n_up, 1, LONG_MS));
+        assert_int_equal(zsock_send(others[i].sock, others[i].link, "x", 1), STATUS_OK);
+        assert_true(zhouse_until(&pair.house, &pair.router.n_messages, (uint32_t)i + 1, LONG_MS));
+        links[i] = pair.router.link;
+    }
+    assert_int_equal(zsock_send(pair.dealer.sock, pair.dealer.link, "y", 1), STATUS_OK);
+    assert_true(zhouse_until(&pair.house, &pair.router.n_messages, 3, LONG_MS));
+    assert_int_equal(pair.router.n_down, 1);
+    assert_int_equal(pair.router.down, links[0]);
+    assert_int_equal(zsock_n_links(pair.router.sock), 2);
+    zsock_drop(pair.router.sock, links[1]);
+    assert_false(zsock_has(pair.router.sock, links[1]));
+    zsock_close(others[0].sock);
+    zsock_close(others[1].sock);
+    pair_close(&pair);
+}
+
+static void handlers_may_close(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair, "tcp://127.0.0.1:0", NULL);
+    pair.router.close_on_message = true;
+    assert_int_equal(zsock_send(pair.dealer.sock, pair.dealer.link, "x", 1), STATUS_OK);
+    assert_true(zhouse_until(&pair.house, &pair.router.n_messages, 1, LONG_MS));
+    assert_null(pair.router.sock);
+    assert_true(zhouse_until(&pair.house, &pair.dealer.n_down, 1, LONG_MS));
+    zsock_close(pair.dealer.sock);
+
+    pair.dealer.close_on_up = true;
+    pair.router.close_on_message = false;
+    pair.router.close_on_up = true;
+    char why[ZSOCK_WHY_MAX];
+    struct zsock_cfg cfg = zhouse_cfg(&pair.house, ZSOCK_ROUTER);
+    zhouse_sock(&pair.house, &cfg, &pair.router);
+    assert_int_equal(zsock_bind(pair.router.sock, "tcp://127.0.0.1:0", pair.endpoint, why),
+                     STATUS_OK);
+    cfg = zhouse_cfg(&pair.house, ZSOCK_DEALER);
+    zhouse_sock(&pair.house, &cfg, &pair.dealer);
+    assert_int_equal(zsock_connect(pair.dealer.sock, pair.endpoint, why), STATUS_OK);
+    assert_true(zhouse_until(&pair.house, &pair.dealer.n_up, 2, LONG_MS));
+    assert_null(pair.dealer.sock);
+    pair_close(&pair);
+}
+
+static void errors_say_what_to_do(void **state)
+{
+    (void)state;
+    struct pair pair;
+    char why[ZSOCK_WHY_MAX] = "", endpoint[ZSOCK_ENDPOINT_MAX];
+    pair_open(&pair, "tcp://127.0.0.1:0", NULL);
+    struct seen second = {.sock = NULL};
+    struct zsock_cfg cfg = zhouse_cfg(&pair.house, ZSOCK_ROUTER);
+    zhouse_sock(&pair.house, &cfg, &second);
+    assert_int_equal(zsock_bind(second.sock, pair.endpoint, endpoint, why), STATUS_EXISTS);
+    assert_non_null(strstr(why, "in use"));
+    assert_non_null(strstr(why, pair.endpoint));
+    assert_int_equal(zsock_bind(second.sock, "127.0.0.1", endpoint, why), STATUS_INVALID);
+    assert_non_null(strstr(why, "tcp://127.0.0.1:5555"));
+    assert_int_equal(zsock_bind(second.sock, "tcp://127.0.0.1:99999", endpoint, why),
+                     STATUS_INVALID);
+    zsock_close(second.sock);
+    pair_close(&pair);
+}
+
+static void exposure_is_refused(void **state)
+{
+    (void)state;
+    static const char *const near[] = {
+        "tcp://127.0.0.1:5555", "tcp://127.9.9.9:*", "tcp://[::1]:5555", "tcp://localhost:1",
+        "tcp://lo:0",           "ipc:///run/x",      "inproc://x"};
+    static const char *const far[] = {"tcp://*:5555",
+                                      "tcp://0.0.0.0:5555",
+                                      "tcp://[::]:5555",
+                                      "tcp://10.0.0.1:5555",
+                                      "tcp://eth0:5555",
+                                      "tcp://127.0.0.1.example:5555",
+                                      "tcp://[::ffff:10.0.0.1]:5555",
+                                      "tcp://127.1:5555",
+                                      "tcp://",
+                                      "udp://127.0.0.1:5",
+                                      ""};
+    char why[ZSOCK_WHY_MAX];
+    for (size_t i = 0; i < sizeof(near) / sizeof(near[0]); i++) {
+        assert_int_equal(zsock_check_exposure(near[i], false, false, why), STATUS_OK);
+    }
+    for (size_t i = 0; i < sizeof(far) / sizeof(far[0]); i++) {
+        why[0] = '\0';
+        assert_int_equal(zsock_check_exposure(far[i], false, false, why), STATUS_DENIED);
+        assert_non_null(strstr(why, "baton keygen"));
+        assert_non_null(strstr(why, "--insecure"));
+        assert_int_equal(zsock_check_exposure(far[i], true, false, why), STATUS_OK);
+        assert_int_equal(zsock_check_exposure(far[i], false, true, why), STATUS_OK);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(messages_go_both_ways),
+        cmocka_unit_test(ipv6_by_need),
+        cmocka_unit_test(a_break_takes_the_link_down),
+        cmocka_unit_test(a_dealer_comes_back),
+        cmocka_unit_test(a_full_queue_says_so),
+        cmocka_unit_test(bad_peers_are_not_heard),
+        cmocka_unit_test(a_kept_routing_id_is_a_new_link),
+        cmocka_unit_test(the_quietest_makes_room),
+        cmocka_unit_test(handlers_may_close),
+        cmocka_unit_test(errors_say_what_to_do),
+        cmocka_unit_test(exposure_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
