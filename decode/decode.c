@@ -202,7 +202,9 @@ static void req_close(struct decode *decode, struct decode_req *req, enum status
     if (req->state == DECODE_CLOSING)
         return;
     wire_tombs_add(decode->tombs, &req->req, req->generation);
-    engine_close(decode->engine, req->seq);
+    /* A sequence that yields stays until its blocks are free, or another would yield for them. */
+    if (req->state != DECODE_LANDING || why != STATUS_YIELDED)
+        engine_close(decode->engine, req->seq);
     if (req->state == DECODE_LANDING) {
         const struct kvt_key key = {req->req, req->attempt, req->generation};
 
@@ -399,6 +401,9 @@ static void take_landed(struct decode *decode, struct decode_req *req, const str
     req->landing = false;
     post_token(decode, req, first.first.index, first.first.token, first.first.logprob);
     engine_landed(decode->engine, req->seq, first.first.token);
+    CHECK(engine_look(decode->engine, req->seq, &view) == STATUS_OK);
+    if (view.state == ENGINE_ENDED) /* P should have ended it */
+        req_close(decode, req, STATUS_PROTOCOL, false, now_ns);
 }
 
 static void take_note(struct decode *decode, const struct kvt_note *note, uint64_t now_ns)
@@ -409,8 +414,7 @@ static void take_note(struct decode *decode, const struct kvt_note *note, uint64
         take_landed(decode, req, note, now_ns);
     } else if (note->kind == KVT_NOTE_IN_CLOSED && req && req->landing) {
         wire_tombs_add(decode->tombs, &req->req, req->generation);
-        if (req->state != DECODE_CLOSING)
-            engine_close(decode->engine, req->seq);
+        engine_close(decode->engine, req->seq);
         if (!req->quiet)
             post_failed(decode, req, note->status);
         req_remove(decode, req);

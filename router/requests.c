@@ -173,7 +173,8 @@ static void take_done(struct router *router, struct router_req *req, bool from_d
 
 static bool is_busy(enum status code)
 {
-    return code == STATUS_FULL || code == STATUS_DRAINING || code == STATUS_YIELDED;
+    return code == STATUS_FULL || code == STATUS_DRAINING || code == STATUS_YIELDED ||
+           code == STATUS_EXISTS;
 }
 
 static void backoff(struct router *router, uint32_t node, uint64_t now_ns)
