@@ -2,13 +2,14 @@
  *
  * The fence (ucx_pair_close) is more than destroying the worker: UCX 1.13.1 asserts, and so aborts
  * the process, when a worker is destroyed while a fetch is under way. On the network a forced close
- * of the endpoint cancels all of them at once. Shared memory has no forced close (it needs the peer
- * error mode, which has no shared memory), but there a fetch needs nothing from the peer: the
- * kernel copies out of its memory, be it frozen (that works) or dead (that fails at once). So close
- * lets the few fetches finish that were given to UCX, at most KVT_UCX_LOCAL_WINDOW bytes; the
- * others wait in our own queue and are simply dropped. Without CMA the sender's bytes come through
- * shared memory and a frozen sender sends none; those fetches UCX does cancel in
- * ucp_worker_destroy.
+ * of the endpoint cancels all of them at once; a few rounds of progress must follow, because a
+ * worker destroyed in the middle of such a close crashes (ucs_callbackq_remove_if). Shared memory
+ * has no forced close (it needs the peer error mode, which has no shared memory), but there a fetch
+ * needs nothing from the peer: the kernel copies out of its memory, be it frozen (that works) or
+ * dead (that fails at once). So close lets the few fetches finish that were given to UCX, at most
+ * KVT_UCX_LOCAL_WINDOW bytes; the others wait in our own queue and are simply dropped. Without CMA
+ * the sender's bytes come through shared memory and a frozen sender sends none; those fetches UCX
+ * does cancel in ucp_worker_destroy.
  *
  * A fetch is only accepted from the endpoint that the protocol connected: an offer that came over
  * another connection could not be cancelled that way, and has no business here.
@@ -24,6 +25,7 @@
 #include "base/objpool.h"
 
 #define AM_ID 1u
+#define CLOSE_ROUNDS 64u /* of progress after a forced close */
 
 /* ---- lists ---- */
 
@@ -320,6 +322,8 @@ void ucx_pair_close(struct ucx_pair *pair)
         release_unread(pair);
         if (pair->path == KVT_PATH_NETWORK && pair->ep != NULL) {
             ep_close_forced(pair);
+            for (uint32_t i = 0; i < CLOSE_ROUNDS && ucp_worker_progress(pair->worker) > 0; i++) {
+            }
         }
         /* Local: see the top. Progress of 0 means that nothing of it is ours to finish. */
         while (pair->window_bytes > 0 && ucp_worker_progress(pair->worker) > 0) {

@@ -269,8 +269,10 @@ void child_start(struct child *child, struct end *end, const struct child_plan *
 
 void child_kill(struct child *child)
 {
+    int status = 0;
     kill(child->pid, SIGKILL);
-    waitpid(child->pid, NULL, 0);
+    assert_int_equal(waitpid(child->pid, &status, 0), child->pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL); /* not dead before, by UCX */
     close(child->socket);
 }
 
@@ -284,15 +286,17 @@ void child_main(int argc, char **argv)
     struct end end;
     socket_receive(fd, &plan, sizeof(plan));
     end_open(&end, NULL);
-    end.on_offer = END_KEEP;
+    end.on_offer = plan.role == CHILD_FETCHES ? END_FETCH : END_KEEP;
     end_act(&end, KVT_ACT_OPEN, plan.path);
     CHECK(duo_pump(&end, NULL, &end.n_opened, 1));
     swap_addresses(&end, fd);
-    uint8_t *source = malloc(plan.n * plan.bytes);
-    CHECK(source != NULL);
-    for (uint32_t i = 0; i < plan.n && !plan.sink; i++) {
-        pattern_fill(source + i * plan.bytes, i, plan.bytes);
-        end_post(&end, i, source + i * plan.bytes, plan.bytes);
+    uint8_t *bytes = malloc(plan.n * plan.bytes + 1);
+    CHECK(bytes != NULL);
+    end.land = bytes;
+    end.stride = plan.bytes;
+    for (uint32_t i = 0; i < plan.n && plan.role == CHILD_POSTS; i++) {
+        pattern_fill(bytes + i * plan.bytes, i, plan.bytes);
+        end_post(&end, i, bytes + i * plan.bytes, plan.bytes);
     }
     for (;;) { /* until the parent closes the socket or kills us */
         char c;

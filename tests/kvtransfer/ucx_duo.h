@@ -55,7 +55,7 @@ struct child {
 };
 struct child_plan {
     enum kvt_path path;
-    bool sink;
+    enum { CHILD_POSTS, CHILD_KEEPS, CHILD_FETCHES } role; /* KEEPS: neither fetches nor releases */
     uint32_t n;
     size_t bytes;
 };
