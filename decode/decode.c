@@ -3,7 +3,6 @@
 #include "decode/decode.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -11,6 +10,7 @@
 #include "base/clock.h"
 #include "base/idmap.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "decode/roster.h"
 #include "wire/plant.h"
 #include "wire/tombs.h"
@@ -70,7 +70,7 @@ struct decode {
 enum status decode_create(const struct decode_cfg *cfg, struct decode **out, const char **why_out)
 {
     const uint64_t hash_key[2] = {cfg->kvt.self, ~cfg->kvt.self};
-    struct decode *decode = calloc(1, sizeof(*decode));
+    struct decode *decode = mem_alloc_zero(1, sizeof(*decode));
     enum status status = STATUS_NO_MEMORY;
 
     *why_out = "out of memory";
@@ -78,11 +78,11 @@ enum status decode_create(const struct decode_cfg *cfg, struct decode **out, con
         return STATUS_NO_MEMORY;
     decode->cfg = *cfg;
     decode->reqs_max = cfg->engine.seqs_max + cfg->kvt.transfers_max;
-    decode->reqs = calloc(decode->reqs_max, sizeof(*decode->reqs));
+    decode->reqs = mem_alloc_zero(decode->reqs_max, sizeof(*decode->reqs));
     decode->blocks =
-        calloc((size_t)decode->reqs_max * cfg->kvt.blocks_max, sizeof(*decode->blocks));
-    decode->results = calloc(cfg->engine.batch_max, sizeof(*decode->results));
-    decode->paired = calloc(WIRE_NODES_MAX, sizeof(*decode->paired));
+        mem_alloc_zero((size_t)decode->reqs_max * cfg->kvt.blocks_max, sizeof(*decode->blocks));
+    decode->results = mem_alloc_zero(cfg->engine.batch_max, sizeof(*decode->results));
+    decode->paired = mem_alloc_zero(WIRE_NODES_MAX, sizeof(*decode->paired));
     if (!decode->reqs || !decode->blocks || !decode->results || !decode->paired)
         goto fail;
     for (uint32_t i = 0; i < decode->reqs_max; i++)
@@ -115,11 +115,11 @@ void decode_destroy(struct decode *decode)
     bond_destroy(decode->bond);
     kvt_destroy(decode->kvt);
     engine_destroy(decode->engine);
-    free(decode->paired);
-    free(decode->results);
-    free(decode->blocks);
-    free(decode->reqs);
-    free(decode);
+    mem_free(decode->paired);
+    mem_free(decode->results);
+    mem_free(decode->blocks);
+    mem_free(decode->reqs);
+    mem_free(decode);
 }
 
 /* ---- records ---- */

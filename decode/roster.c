@@ -1,10 +1,10 @@
 /* The union of the routers' rosters, prefill nodes only. See roster.h. */
 #include "decode/roster.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 
 struct roster {
     uint64_t version;
@@ -15,7 +15,7 @@ struct roster {
 
 enum status roster_create(struct roster **out)
 {
-    struct roster *roster = calloc(1, sizeof(*roster));
+    struct roster *roster = mem_alloc_zero(1, sizeof(*roster));
 
     if (!roster)
         return STATUS_NO_MEMORY;
@@ -25,7 +25,7 @@ enum status roster_create(struct roster **out)
 
 void roster_destroy(struct roster *roster)
 {
-    free(roster);
+    mem_free(roster);
 }
 
 static size_t peer_index(const struct roster *roster, uint64_t peer)

@@ -2,13 +2,13 @@
  * node's I/O thread, or in the simulator. */
 #include "prefill/prefill.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/idmap.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "wire/plant.h"
 #include "wire/tombs.h"
 
@@ -63,7 +63,7 @@ enum status prefill_create(const struct prefill_cfg *cfg, struct prefill **out,
                            const char **why_out)
 {
     const uint64_t hash_key[2] = {cfg->kvt.self, ~cfg->kvt.self};
-    struct prefill *prefill = calloc(1, sizeof(*prefill));
+    struct prefill *prefill = mem_alloc_zero(1, sizeof(*prefill));
     enum status status = STATUS_NO_MEMORY;
 
     *why_out = "out of memory";
@@ -71,10 +71,10 @@ enum status prefill_create(const struct prefill_cfg *cfg, struct prefill **out,
         return STATUS_NO_MEMORY;
     prefill->cfg = *cfg;
     prefill->reqs_max = cfg->engine.seqs_max + cfg->kvt.transfers_max;
-    prefill->reqs = calloc(prefill->reqs_max, sizeof(*prefill->reqs));
+    prefill->reqs = mem_alloc_zero(prefill->reqs_max, sizeof(*prefill->reqs));
     prefill->blocks =
-        calloc((size_t)prefill->reqs_max * cfg->kvt.blocks_max, sizeof(*prefill->blocks));
-    prefill->results = calloc(cfg->engine.batch_max, sizeof(*prefill->results));
+        mem_alloc_zero((size_t)prefill->reqs_max * cfg->kvt.blocks_max, sizeof(*prefill->blocks));
+    prefill->results = mem_alloc_zero(cfg->engine.batch_max, sizeof(*prefill->results));
     if (!prefill->reqs || !prefill->blocks || !prefill->results)
         goto fail;
     for (uint32_t i = 0; i < prefill->reqs_max; i++)
@@ -103,10 +103,10 @@ void prefill_destroy(struct prefill *prefill)
     bond_destroy(prefill->bond);
     kvt_destroy(prefill->kvt);
     engine_destroy(prefill->engine);
-    free(prefill->results);
-    free(prefill->blocks);
-    free(prefill->reqs);
-    free(prefill);
+    mem_free(prefill->results);
+    mem_free(prefill->blocks);
+    mem_free(prefill->reqs);
+    mem_free(prefill);
 }
 
 /* ---- records ---- */

@@ -2,11 +2,11 @@
  * stream. The emitted ids are kept anyway, to do the request again elsewhere; so a slow or absent
  * client costs nothing more, and a stream is only an index into them. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/mem.h"
 #include "router/state.h"
 #include "wire/siphash.h"
 
@@ -40,7 +40,7 @@ void router_req_free(struct router *router, struct router_req *req)
 
     CHECK(req->state == ROUTER_ENDED && req->p == ROUTER_NONE && req->d == ROUTER_NONE);
     CHECK(idmap_remove(router->map, &key, NULL) == STATUS_OK);
-    free(req->memory);
+    mem_free(req->memory);
     *req = (struct router_req){.used = false};
     router->free_reqs[router->n_free_reqs++] = idx;
 }
@@ -200,8 +200,8 @@ static enum status req_memory(struct router_req *req, const struct wire_u32s *pr
                               const struct wire_sampling *sampling)
 {
     const size_t n = sampling->max_tokens;
-    uint8_t *at = malloc(n * sizeof(double) + n * sizeof(uint32_t) +
-                         (prompt->n + sampling->stop_ids.n) * sizeof(uint32_t));
+    uint8_t *at = mem_alloc(n * sizeof(double) + n * sizeof(uint32_t) +
+                            (prompt->n + sampling->stop_ids.n) * sizeof(uint32_t));
     uint32_t *stop_ids;
 
     if (!at)

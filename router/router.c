@@ -2,10 +2,10 @@
  * on the router's loop, or in the simulator. */
 #include "router/router.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "router/state.h"
 #include "wire/siphash.h"
 
@@ -31,17 +31,18 @@ enum status router_create(const struct router_cfg *cfg, struct router **out, con
 
     if (status != STATUS_OK)
         return status;
-    router = calloc(1, sizeof(*router));
+    router = mem_alloc_zero(1, sizeof(*router));
     if (!router)
         return STATUS_NO_MEMORY;
     status = STATUS_NO_MEMORY;
     router->cfg = *cfg;
     router->queue_head = router->queue_tail = ROUTER_NONE;
-    router->nodes = calloc(cfg->nodes_max, sizeof(*router->nodes));
-    router->paired = calloc((size_t)cfg->nodes_max * cfg->nodes_max, sizeof(*router->paired));
-    router->reqs = calloc(cfg->requests_max, sizeof(*router->reqs));
-    router->free_reqs = calloc(cfg->requests_max, sizeof(*router->free_reqs));
-    router->scratch = calloc(WIRE_TOKENS_MAX, sizeof(*router->scratch));
+    router->nodes = mem_alloc_zero(cfg->nodes_max, sizeof(*router->nodes));
+    router->paired =
+        mem_alloc_zero((size_t)cfg->nodes_max * cfg->nodes_max, sizeof(*router->paired));
+    router->reqs = mem_alloc_zero(cfg->requests_max, sizeof(*router->reqs));
+    router->free_reqs = mem_alloc_zero(cfg->requests_max, sizeof(*router->free_reqs));
+    router->scratch = mem_alloc_zero(WIRE_TOKENS_MAX, sizeof(*router->scratch));
     if (!router->nodes || !router->paired || !router->reqs || !router->free_reqs ||
         !router->scratch)
         goto fail;
@@ -64,15 +65,15 @@ void router_destroy(struct router *router)
     if (!router)
         return;
     for (uint32_t i = 0; router->reqs && i < router->cfg.requests_max; i++)
-        free(router->reqs[i].memory);
+        mem_free(router->reqs[i].memory);
     idmap_destroy(router->map);
     wire_out_destroy(router->out);
-    free(router->scratch);
-    free(router->free_reqs);
-    free(router->reqs);
-    free(router->paired);
-    free(router->nodes);
-    free(router);
+    mem_free(router->scratch);
+    mem_free(router->free_reqs);
+    mem_free(router->reqs);
+    mem_free(router->paired);
+    mem_free(router->nodes);
+    mem_free(router);
 }
 
 void router_draw(struct router *router, struct wire_id *out)

@@ -2,11 +2,11 @@
 #include "wire/bond.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "wire/session.h"
 
 enum bond_state { BOND_FREE, BOND_DOWN, BOND_JOINING, BOND_REFUSED, BOND_UP };
@@ -27,7 +27,7 @@ struct bond {
 
 enum status bond_create(const struct bond_cfg *cfg, struct bond **out)
 {
-    struct bond *bond = calloc(1, sizeof(*bond));
+    struct bond *bond = mem_alloc_zero(1, sizeof(*bond));
     if (!bond)
         return STATUS_NO_MEMORY;
     bond->cfg = *cfg;
@@ -37,7 +37,7 @@ enum status bond_create(const struct bond_cfg *cfg, struct bond **out)
 
 void bond_destroy(struct bond *bond)
 {
-    free(bond);
+    mem_free(bond);
 }
 
 static struct bond_router *router_find(struct bond *bond, uint32_t link)
