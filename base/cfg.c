@@ -266,8 +266,9 @@ static enum status load_variable(struct cfg *cfg, const char *variable, size_t n
     if (near != NULL) {
         cfg_env_name(schema->env_prefix, near, name);
     }
-    return cfg_fail(error, STATUS_INVALID, "environment: %.*s is no option%s%s", (int)name_len,
-                    variable, near != NULL ? "; did you mean " : "", near != NULL ? name : "");
+    return cfg_fail(error, STATUS_INVALID, "environment: %.*s is no option%s%s%s", (int)name_len,
+                    variable, near != NULL ? "; did you mean " : "", near != NULL ? name : "",
+                    near != NULL ? "?" : "");
 }
 
 enum status cfg_load_env(struct cfg *cfg, char *const *environment, struct cfg_error *error)

@@ -314,7 +314,13 @@ static enum status load_map(struct load *load, struct cfg *cfg, const yaml_node_
         size_t room = CFG_PATH_MAX - path_len;
         int len = snprintf(path + path_len, room, "%s%s", path_len > 0 ? "." : "", word);
         enum status status;
-        if (len < 0 || (size_t)len >= room || strchr(word, '.') != NULL) {
+        if (strchr(word, '.') != NULL) {
+            char what[CFG_QUOTED_MAX + 64];
+            char quoted[CFG_QUOTED_MAX];
+            snprintf(what, sizeof(what), "key %s: expected nested maps instead of dots",
+                     cfg_quote(word, quoted));
+            status = fail_at(load, key->start_mark, STATUS_INVALID, what);
+        } else if (len < 0 || (size_t)len >= room) {
             status = fail_unknown(load, cfg, path, key);
         } else if (is_double(load, map, pair)) {
             char what[CFG_PATH_MAX + 32];
