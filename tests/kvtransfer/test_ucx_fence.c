@@ -59,16 +59,18 @@ static void child_resume(void *arg)
 enum blow { BLOW_NONE, BLOW_KILL, BLOW_STOP };
 
 /* A child posts; after `n_before` fetches the blow falls, some progress later comes the fence. */
-static void fence_amid(enum kvt_path path, enum blow blow, uint32_t n_before, int ms_between)
+static void fence_amid_of(bool no_cma, enum kvt_path path, enum blow blow, uint32_t n_before,
+                          int ms_between)
 {
     static const char *const what[] = {"peer alive", "peer killed", "peer stopped"};
     struct end d;
     struct child child;
-    struct child_plan plan = {.path = path, .n = 256, .bytes = MIB / 4};
+    struct child_plan plan = {.path = path, .n = 256, .bytes = MIB / 4, .no_cma = no_cma};
+    struct kvt_ucx_cfg cfg = cfg_plain(no_cma);
     size_t bytes = plan.n * plan.bytes;
     uint8_t *land = calloc(1, bytes);
     assert_non_null(land);
-    end_open(&d, NULL);
+    end_open(&d, &cfg);
     d.land = land;
     d.stride = plan.bytes;
     /* After the first fence the pair opens again. A stopped peer that wakes up to a broken
@@ -90,6 +92,21 @@ static void fence_amid(enum kvt_path path, enum blow blow, uint32_t n_before, in
     }
     end_close(&d);
     free(land);
+}
+
+static void fence_amid(enum kvt_path path, enum blow blow, uint32_t n_before, int ms_between)
+{
+    fence_amid_of(false, path, blow, n_before, ms_between);
+}
+
+/* Where the kernel forbids CMA, the sender's bytes come through shared memory. */
+static void fence_without_cma(void **state)
+{
+    (void)state;
+    for (int blow = BLOW_NONE; blow <= BLOW_STOP; blow++) {
+        fence_amid_of(true, KVT_PATH_LOCAL, (enum blow)blow, 10, 0);
+        fence_amid_of(true, KVT_PATH_LOCAL, (enum blow)blow, 10, 50);
+    }
 }
 
 static void fence_with_live_peer(void **state)
@@ -279,8 +296,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fence_with_live_peer),    cmocka_unit_test(fence_with_killed_peer),
         cmocka_unit_test(fence_with_stopped_peer), cmocka_unit_test(fence_with_all_pending),
-        cmocka_unit_test(fence_of_posts),          cmocka_unit_test(fence_amid_sending),
-        cmocka_unit_test(cycles_leave_nothing),
+        cmocka_unit_test(fence_without_cma),       cmocka_unit_test(fence_of_posts),
+        cmocka_unit_test(fence_amid_sending),      cmocka_unit_test(cycles_leave_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,6 +60,13 @@ bool pattern_is(const uint8_t *buf, uint32_t piece, size_t bytes)
 
 /* ---- one end ---- */
 
+struct kvt_ucx_cfg cfg_plain(bool no_cma)
+{
+    struct kvt_ucx_cfg cfg = kvt_ucx_cfg_default();
+    cfg.local_tls = no_cma ? "posix" : cfg.local_tls;
+    return cfg;
+}
+
 void end_open(struct end *end, const struct kvt_ucx_cfg *cfg)
 {
     char error[KVT_UCX_ERROR_MAX];
@@ -285,7 +292,8 @@ void child_main(int argc, char **argv)
     struct child_plan plan;
     struct end end;
     socket_receive(fd, &plan, sizeof(plan));
-    end_open(&end, NULL);
+    struct kvt_ucx_cfg cfg = cfg_plain(plan.no_cma);
+    end_open(&end, &cfg);
     end.on_offer = plan.role == CHILD_FETCHES ? END_FETCH : END_KEEP;
     end_act(&end, KVT_ACT_OPEN, plan.path);
     CHECK(duo_pump(&end, NULL, &end.n_opened, 1));

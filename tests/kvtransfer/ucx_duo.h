@@ -26,7 +26,9 @@ struct end {
     struct kvt_header last;
 };
 
+/* NULL: the default configuration. */
 void end_open(struct end *end, const struct kvt_ucx_cfg *cfg);
+struct kvt_ucx_cfg cfg_plain(bool no_cma);
 void end_close(struct end *end);
 void end_act(struct end *end, enum kvt_act_kind kind, enum kvt_path path);
 void end_connect(struct end *end, const uint8_t *address, size_t len);
@@ -58,6 +60,7 @@ struct child_plan {
     enum { CHILD_POSTS, CHILD_KEEPS, CHILD_FETCHES } role; /* KEEPS: neither fetches nor releases */
     uint32_t n;
     size_t bytes;
+    bool no_cma; /* local_tls: posix */
 };
 /* Starts it and connects DUO_PAIR of `end` (already opened as a pair) with it. */
 void child_start(struct child *child, struct end *end, const struct child_plan *plan);
