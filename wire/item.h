@@ -29,10 +29,14 @@ struct wire_item {
     };
 };
 
-/* A big-endian number of `n` bytes (1, 2, 4 or 8). */
+/* A big-endian number of `n` bytes (0, 1, 2, 4 or 8). */
 static inline uint64_t wire_item_number(const uint8_t *at, uint32_t n)
 {
     uint64_t value = 0;
+    if (n == 8) {
+        memcpy(&value, at, 8);
+        return __builtin_bswap64(value);
+    }
     for (uint32_t i = 0; i < n; i++) {
         value = value << 8 | at[i];
     }
