@@ -39,13 +39,11 @@ void *mem_alloc(size_t bytes)
 
 void *mem_alloc_zero(size_t count, size_t bytes_each)
 {
-    if (mem_must_fail()) {
+    size_t bytes; /* checked here, because sanitizers take the question as a bug */
+    if (__builtin_mul_overflow(count, bytes_each, &bytes) || mem_must_fail()) {
         return NULL;
     }
-    if (count == 0 || bytes_each == 0) {
-        count = bytes_each = 1;
-    }
-    return mem_count(calloc(count, bytes_each)); /* calloc refuses a product that overflows */
+    return mem_count(calloc(1, bytes > 0 ? bytes : 1));
 }
 
 void *mem_alloc_aligned(size_t alignment, size_t bytes)
