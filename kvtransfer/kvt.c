@@ -268,7 +268,7 @@ void kvt_settle(struct kvt *kvt, uint64_t now_ns)
         }
     }
     if (kvt->fetch_due) {
-        kvt_fetch_pump(kvt, now_ns);
+        kvt_fetch_pump(kvt);
     }
 }
 

@@ -24,10 +24,10 @@
 #include "wire/out.h"
 #include "wire/session.h"
 
-#define KVT_STALL_MS 5000u /* P: offers or a seal unanswered, no progress on the pair: fence */
+#define KVT_STALL_MS 5000u /* P: the eldest offer is not done, or an answer overdue: fence */
 #define KVT_FETCH_STALL_MS                                                                         \
-    2500u                      /* D: fetches without progress: fence. Shorter, so that a stuck P   \
-                                  which fills D's fetch window costs no other P its pair */
+    2500u                      /* D: the eldest fetch is not done: fence. Shorter, so that a stuck \
+                                  P which fills D's fetch window costs no other P its pair */
 #define KVT_PAIRING_MS 5000u   /* from `pair` to a verified probe */
 #define KVT_WANT_PARK_MS 5000u /* a want that came before its job waits this long at P */
 #define KVT_REPAIR_MS 250u     /* pause before D opens a lost pair again */
@@ -130,7 +130,8 @@ void kvt_out_close(struct kvt *kvt, const struct wire_id *req, uint32_t attempt,
  * -----------------------------------------------------------------------------------------*/
 
 /* Asks `peer` for all blocks but the first n_have. LOST: not paired (yet). FULL. EXISTS. TOO_BIG.
- * Ends with exactly one note, IN_LANDED or IN_CLOSED. */
+ * A process asks once with a key; asking again takes a higher generation. Ends with exactly one
+ * note, IN_LANDED or IN_CLOSED. */
 enum status kvt_in_open(struct kvt *kvt, uint64_t peer, const struct kvt_key *key,
                         const uint32_t *blocks, uint32_t n_blocks, uint32_t n_have,
                         uint64_t now_ns);

@@ -238,8 +238,7 @@ static struct kvt_in *asked_by(struct kvt *kvt, const struct kvt_pair *pair,
 }
 
 /* The probe is no hand-over's: zero request, the session's number as attempt. */
-static bool take_probe(struct kvt *kvt, struct kvt_pair *pair, const struct kvt_event *event,
-                       uint64_t now_ns)
+static bool take_probe(struct kvt *kvt, struct kvt_pair *pair, const struct kvt_event *event)
 {
     const struct kvt_header *header = &event->header;
     if (pair->state != KVT_PAIR_D_PROBING || pair->probe_op != 0 ||
@@ -250,7 +249,6 @@ static bool take_probe(struct kvt *kvt, struct kvt_pair *pair, const struct kvt_
     pair->probe_op = kvt->next_op++;
     pair->probe_digest = header->digest;
     pair->n_fetching++;
-    pair->progress_ns = now_ns;
     memset(pair->probe, 0, KVT_PROBE_BYTES);
     struct kvt_act *act = kvt_act_add(kvt, KVT_ACT_FETCH, pair->number);
     act->handle = event->handle;
@@ -299,7 +297,7 @@ void kvt_fetch_offered(struct kvt *kvt, struct kvt_pair *pair, const struct kvt_
     } else if (header_sound(kvt, pair, event)) {
         struct wire_id req;
         memcpy(req.byte, event->header.req, sizeof(req.byte));
-        taken = wire_id_is_zero(&req) ? take_probe(kvt, pair, event, now_ns)
+        taken = wire_id_is_zero(&req) ? take_probe(kvt, pair, event)
                                       : take_piece(kvt, pair, event, now_ns);
     }
     if (!taken) {
@@ -309,24 +307,21 @@ void kvt_fetch_offered(struct kvt *kvt, struct kvt_pair *pair, const struct kvt_
 
 /* ---- fetching ------------------------------------------------------------------------------ */
 
-/* The queued offer of the pair's oldest hand-over. */
+/* The pair's first queued offer. */
 static struct kvt_offer *next_offer(struct kvt_pair *pair)
 {
     struct kvt_offer *best = NULL;
     for (uint32_t i = 0; i < KVT_POSTS_MAX; i++) {
         struct kvt_offer *offer = &pair->offers[i];
-        if (offer->arrival == 0 || offer->op != 0) {
-            continue;
-        }
-        if (!best || offer->in->order < best->in->order ||
-            (offer->in == best->in && offer->arrival < best->arrival)) {
+        bool queued = offer->arrival != 0 && offer->op == 0;
+        if (queued && (!best || offer->arrival < best->arrival)) {
             best = offer;
         }
     }
     return best;
 }
 
-static void fetch(struct kvt *kvt, struct kvt_pair *pair, struct kvt_offer *offer, uint64_t now_ns)
+static void fetch(struct kvt *kvt, struct kvt_pair *pair, struct kvt_offer *offer)
 {
     struct kvt_in *in = offer->in;
     size_t len;
@@ -336,7 +331,6 @@ static void fetch(struct kvt *kvt, struct kvt_pair *pair, struct kvt_offer *offe
     in->pieces[offer->piece] = KVT_PIECE_FETCHING;
     in->n_fetching++;
     if (pair->n_fetching++ == 0) {
-        pair->progress_ns = now_ns;
     }
     kvt->fetch_bytes += len;
     struct kvt_act *act = kvt_act_add(kvt, KVT_ACT_FETCH, pair->number);
@@ -346,7 +340,7 @@ static void fetch(struct kvt *kvt, struct kvt_pair *pair, struct kvt_offer *offe
     act->op = offer->op;
 }
 
-void kvt_fetch_pump(struct kvt *kvt, uint64_t now_ns)
+void kvt_fetch_pump(struct kvt *kvt)
 {
     kvt->fetch_due = false;
     uint32_t n_idle = 0;
@@ -357,7 +351,7 @@ void kvt_fetch_pump(struct kvt *kvt, uint64_t now_ns)
             if (kvt->fetch_bytes > 0 && kvt->fetch_bytes + offer->bytes > kvt->cfg.fetch_bytes) {
                 return; /* it stays this pair's turn */
             }
-            fetch(kvt, pair, offer, now_ns);
+            fetch(kvt, pair, offer);
         }
         n_idle = offer ? 0 : n_idle + 1;
         kvt->fetch_turn = (kvt->fetch_turn + 1) % kvt->cfg.peers_max;
@@ -419,7 +413,6 @@ void kvt_fetch_done(struct kvt *kvt, struct kvt_pair *pair, const struct kvt_eve
         return;
     }
     pair->n_fetching--;
-    pair->progress_ns = now_ns;
     if (probe) {
         probe_done(kvt, pair, now_ns);
     } else {
@@ -543,7 +536,6 @@ enum status kvt_in_open(struct kvt *kvt, uint64_t peer, const struct kvt_key *ke
     in_move(in, INPUT_ASK);
     in->key = *key;
     in->pair = pair;
-    in->order = kvt->next_order++;
     in_fill(kvt, in, blocks, n_blocks, n_have);
     struct wire_msg msg;
     wire_msg_init(&msg, WIRE_KIND_WANT);

@@ -157,7 +157,6 @@ static void lend_end(struct kvt *kvt, struct kvt_lend *lend, enum lend_input inp
             pair->posts[i].lend = NULL;
         }
     }
-    pair->n_sealed -= lend->state == KVT_LEND_SEALED;
     lend_unlink(lend);
     lend_move(lend, input);
     if (out->current == lend) {
@@ -186,7 +185,6 @@ static bool lend_refuse(struct kvt_lend *lend, enum status why)
     if (lend->state != KVT_LEND_SERVING && lend->state != KVT_LEND_SEALED) {
         return false;
     }
-    lend->pair->n_sealed -= lend->state == KVT_LEND_SEALED;
     lend_move(lend, INPUT_REFUSED);
     lend->why = why;
     return true;
@@ -208,16 +206,13 @@ static void lend_drop(struct kvt *kvt, struct kvt_lend *lend, enum status why)
 /* ---- offering ------------------------------------------------------------------------------ */
 
 void kvt_lend_post(struct kvt *kvt, struct kvt_pair *pair, struct kvt_lend *lend,
-                   const struct kvt_header *header, void *at, uint64_t now_ns)
+                   const struct kvt_header *header, void *at)
 {
     struct kvt_post *post = pair->posts;
     while (post < pair->posts + KVT_POSTS_MAX && post->op != 0) {
         post++;
     }
     CHECK(post < pair->posts + KVT_POSTS_MAX);
-    if (pair->n_posts == 0 && pair->n_sealed == 0) {
-        pair->progress_ns = now_ns;
-    }
     *post = (struct kvt_post){.op = kvt->next_op++, .lend = lend};
     pair->n_posts++;
     struct kvt_act *act = kvt_act_add(kvt, KVT_ACT_POST, pair->number);
@@ -232,7 +227,7 @@ void kvt_lend_post(struct kvt *kvt, struct kvt_pair *pair, struct kvt_lend *lend
     act->op = post->op;
 }
 
-static void post_piece(struct kvt *kvt, struct kvt_lend *lend, uint32_t piece, uint64_t now_ns)
+static void post_piece(struct kvt *kvt, struct kvt_lend *lend, uint32_t piece)
 {
     const struct kvt_out *out = lend->out;
     uint32_t block = piece / kvt->n_groups;
@@ -252,7 +247,7 @@ static void post_piece(struct kvt *kvt, struct kvt_lend *lend, uint32_t piece, u
     uint8_t *at = kvt->cfg.pool + (size_t)out->blocks[block] * kvt->block_bytes + offset;
     lend->n_pending++;
     lend->bytes += len;
-    kvt_lend_post(kvt, lend->pair, lend, &header, at, now_ns);
+    kvt_lend_post(kvt, lend->pair, lend, &header, at);
 }
 
 /* Offers what is ready, then seals. */
@@ -266,15 +261,12 @@ static void lend_pump(struct kvt *kvt, struct kvt_lend *lend, uint64_t now_ns)
     while (lend->cursor < out->n_ready && pair->n_posts < KVT_POSTS_MAX) {
         uint32_t piece = out->order[lend->cursor++];
         if (!kvt_bit(lend->have, piece / kvt->n_groups)) {
-            post_piece(kvt, lend, piece, now_ns);
+            post_piece(kvt, lend, piece);
         }
     }
     if (out->state == KVT_OUT_SEALED && lend->cursor == out->n_ready) {
-        if (pair->n_posts == 0 && pair->n_sealed == 0) {
-            pair->progress_ns = now_ns;
-        }
         lend_move(lend, INPUT_SEAL);
-        pair->n_sealed++;
+        lend->quiet_ns = now_ns;
         say_seal(kvt, lend);
     }
 }
@@ -300,12 +292,12 @@ void kvt_lend_posted(struct kvt *kvt, struct kvt_pair *pair, const struct kvt_ev
     struct kvt_lend *lend = post->lend;
     *post = (struct kvt_post){0};
     pair->n_posts--;
-    pair->progress_ns = now_ns;
     if (event->status != STATUS_OK) {
         kvt_pair_doom(kvt, pair, event->status, false);
     }
     if (lend) {
         lend->n_pending--;
+        lend->quiet_ns = now_ns;
         lend_try_end(kvt, lend);
     }
     pair_pump(kvt, pair, now_ns);
@@ -488,8 +480,7 @@ void kvt_lend_want(struct kvt *kvt, struct kvt_pair *pair, const struct wire_msg
 }
 
 /* D's `landed` or `refused`. A lend that has ended here already is not found: a no-op. */
-void kvt_lend_answer(struct kvt *kvt, struct kvt_pair *pair, const struct wire_msg *msg,
-                     uint64_t now_ns)
+void kvt_lend_answer(struct kvt *kvt, struct kvt_pair *pair, const struct wire_msg *msg)
 {
     struct kvt_lend *lend = pair->lends;
     while (lend && (lend->generation != msg->generation || lend->out->attempt != msg->attempt ||
@@ -503,13 +494,11 @@ void kvt_lend_answer(struct kvt *kvt, struct kvt_pair *pair, const struct wire_m
         }
         return;
     }
-    pair->progress_ns = now_ns;
     if (msg->kind == WIRE_KIND_REFUSED) {
         bool coded = msg->refused.code != STATUS_OK;
         lend_refuse(lend, coded ? (enum status)msg->refused.code : STATUS_REFUSED);
     } else if (lend->state == KVT_LEND_SEALED) {
         struct kvt_out *out = lend->out;
-        pair->n_sealed--;
         lend_move(lend, INPUT_LANDED);
         out_move(out, OUT_LANDED);
         if (!PLANTED(9)) {
@@ -527,6 +516,17 @@ void kvt_lend_answer(struct kvt *kvt, struct kvt_pair *pair, const struct wire_m
         return;
     }
     lend_try_end(kvt, lend);
+}
+
+bool kvt_lend_overdue(const struct kvt_pair *pair, uint64_t now_ns)
+{
+    for (const struct kvt_lend *lend = pair->lends; lend; lend = lend->next) {
+        if (lend->state == KVT_LEND_SEALED && lend->n_pending == 0 &&
+            kvt_passed(lend->quiet_ns, now_ns, KVT_STALL_MS)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void kvt_lend_tick(struct kvt *kvt, uint64_t now_ns)

@@ -229,7 +229,6 @@ static void pair_start(struct kvt *kvt, struct kvt_pair *pair, uint64_t now_ns)
     pair_move(pair, INPUT_START);
     pair->number = kvt->next_number++;
     pair->since_ns = now_ns;
-    pair->progress_ns = now_ns;
     struct kvt_act *act = kvt_act_add(kvt, KVT_ACT_OPEN, pair->number);
     act->path = pair->path;
 }
@@ -386,11 +385,10 @@ static void on_pair(struct kvt *kvt, uint32_t link, const struct wire_msg *msg, 
     memcpy(pair->address, msg->pair.address.at, msg->pair.address.len);
     pair->address_len = msg->pair.address.len;
     pair->since_ns = now_ns;
-    pair->progress_ns = now_ns;
     kvt_act_add(kvt, KVT_ACT_OPEN, pair->number)->path = pair->path;
 }
 
-static void post_probe(struct kvt *kvt, struct kvt_pair *pair, uint64_t now_ns)
+static void post_probe(struct kvt *kvt, struct kvt_pair *pair)
 {
     struct wire_id none = {{0}};
     uint32_t session = pair->session.number;
@@ -400,14 +398,14 @@ static void post_probe(struct kvt *kvt, struct kvt_pair *pair, uint64_t now_ns)
         .digest = kvdigest_piece(&none, session, 0, 0, kvt->probe, KVT_PROBE_BYTES),
     };
     pair_move(pair, INPUT_CONNECTED);
-    kvt_lend_post(kvt, pair, NULL, &header, kvt->probe, now_ns);
+    kvt_lend_post(kvt, pair, NULL, &header, kvt->probe);
 }
 
 static void on_heartbeat(struct kvt *kvt, struct kvt_pair *pair, const struct wire_msg *msg,
                          uint64_t now_ns)
 {
     if (pair->state == KVT_PAIR_P_PAIRED) {
-        post_probe(kvt, pair, now_ns);
+        post_probe(kvt, pair);
         return;
     }
     for (size_t i = 0; pair->state == KVT_PAIR_P_PROBING && i < msg->heartbeat.peers.n; i++) {
@@ -493,7 +491,7 @@ static void dispatch(struct kvt *kvt, struct kvt_pair *pair, const struct wire_m
     } else if (msg->kind == WIRE_KIND_WANT && p) {
         kvt_lend_want(kvt, pair, msg, now_ns);
     } else if ((msg->kind == WIRE_KIND_LANDED || msg->kind == WIRE_KIND_REFUSED) && p) {
-        kvt_lend_answer(kvt, pair, msg, now_ns);
+        kvt_lend_answer(kvt, pair, msg);
     } else if (msg->kind == WIRE_KIND_PAIRED && !p) {
         on_paired(kvt, pair, msg, now_ns);
     } else if (msg->kind == WIRE_KIND_SEAL && !p) {
@@ -529,12 +527,30 @@ void kvt_pair_message(struct kvt *kvt, uint32_t link, const struct wire_msg *msg
     }
 }
 
-static bool stalled(const struct kvt_pair *pair, uint64_t now_ns)
+/* Offers are fetched in the order in which they were made, so the eldest is the next to end. */
+static uint64_t find_eldest(const struct kvt_pair *pair)
 {
-    if (pair->n_posts > 0 || pair->n_sealed > 0) {
-        return kvt_passed(pair->progress_ns, now_ns, KVT_STALL_MS);
+    uint64_t eldest = pair->probe_op;
+    for (uint32_t i = 0; i < KVT_POSTS_MAX; i++) {
+        uint64_t post = pair->posts[i].op;
+        uint64_t fetch = pair->offers[i].op;
+        eldest = post != 0 && (eldest == 0 || post < eldest) ? post : eldest;
+        eldest = fetch != 0 && (eldest == 0 || fetch < eldest) ? fetch : eldest;
     }
-    return pair->n_fetching > 0 && kvt_passed(pair->progress_ns, now_ns, KVT_FETCH_STALL_MS);
+    return eldest;
+}
+
+/* Progress of others on the pair is no excuse: one lost offer would hold its blocks for ever. */
+static bool stalled(struct kvt_pair *pair, uint64_t now_ns)
+{
+    uint64_t eldest = find_eldest(pair);
+    if (eldest != pair->eldest_op) {
+        pair->eldest_op = eldest;
+        pair->eldest_ns = now_ns;
+    }
+    uint32_t bound_ms = is_p(pair) ? KVT_STALL_MS : KVT_FETCH_STALL_MS;
+    return (eldest != 0 && kvt_passed(pair->eldest_ns, now_ns, bound_ms)) ||
+           kvt_lend_overdue(pair, now_ns);
 }
 
 void kvt_pair_tick(struct kvt *kvt, struct kvt_pair *pair, uint64_t now_ns)

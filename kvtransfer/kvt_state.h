@@ -64,7 +64,8 @@ struct kvt_pair {
     enum status doom; /* not OK: fenced at the end of this step */
     bool doom_quiet;  /* the peer knows: no `bye` */
     uint64_t since_ns;
-    uint64_t progress_ns;
+    uint64_t eldest_op; /* post or fetch at the mover for longest; 0: none */
+    uint64_t eldest_ns; /* since when it is the eldest */
     uint64_t retry_ns;
     char text[WIRE_ERROR_MAX]; /* why the peer refused */
     size_t text_len;
@@ -72,7 +73,6 @@ struct kvt_pair {
     /* P */
     struct kvt_post posts[KVT_POSTS_MAX];
     uint32_t n_posts;
-    uint32_t n_sealed;      /* lends that await their answer */
     struct kvt_lend *lends; /* in the order of their wants */
 
     /* D */
@@ -103,7 +103,8 @@ struct kvt_lend {
     uint32_t n_pending; /* posts at the mover */
     uint64_t bytes;
     enum status why;
-    uint64_t *have; /* bitmap [blocks_max] */
+    uint64_t quiet_ns; /* sealed: when nothing but D's answer was left to come */
+    uint64_t *have;    /* bitmap [blocks_max] */
 };
 
 enum kvt_out_state {
@@ -165,7 +166,6 @@ struct kvt_in {
     enum kvt_in_state state;
     struct kvt_key key;
     struct kvt_pair *pair;
-    uint64_t order; /* of opening */
     enum status why;
     bool answered; /* P has refused the want: it needs no answer from here */
     uint32_t n_blocks;
@@ -274,15 +274,16 @@ static inline bool kvt_pair_is_d(const struct kvt_pair *pair)
 
 void kvt_lend_want(struct kvt *kvt, struct kvt_pair *pair, const struct wire_msg *msg,
                    uint64_t now_ns);
-void kvt_lend_answer(struct kvt *kvt, struct kvt_pair *pair, const struct wire_msg *msg,
-                     uint64_t now_ns);
+void kvt_lend_answer(struct kvt *kvt, struct kvt_pair *pair, const struct wire_msg *msg);
 void kvt_lend_posted(struct kvt *kvt, struct kvt_pair *pair, const struct kvt_event *event,
                      uint64_t now_ns);
 /* Takes a free post slot of the pair and adds the action; `at` is final until POSTED or fence. */
 void kvt_lend_post(struct kvt *kvt, struct kvt_pair *pair, struct kvt_lend *lend,
-                   const struct kvt_header *header, void *at, uint64_t now_ns);
+                   const struct kvt_header *header, void *at);
 /* The pair's worker is closed: every lend on it has ended. */
 void kvt_lend_fenced(struct kvt *kvt, struct kvt_pair *pair, enum status why);
+/* Whether a sealed lend of the pair should have been answered long ago. */
+bool kvt_lend_overdue(const struct kvt_pair *pair, uint64_t now_ns);
 void kvt_lend_tick(struct kvt *kvt, uint64_t now_ns);
 
 /* ---- kvt_in.c ------------------------------------------------------------------------------ */
@@ -296,4 +297,4 @@ void kvt_fetch_seal(struct kvt *kvt, struct kvt_pair *pair, const struct wire_ms
 /* P will not serve the want. */
 void kvt_fetch_refused(struct kvt *kvt, struct kvt_pair *pair, const struct wire_msg *msg);
 void kvt_fetch_fenced(struct kvt *kvt, struct kvt_pair *pair, enum status why);
-void kvt_fetch_pump(struct kvt *kvt, uint64_t now_ns);
+void kvt_fetch_pump(struct kvt *kvt);
