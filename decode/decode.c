@@ -333,7 +333,7 @@ static void router_lost(struct decode *decode, uint32_t link, uint64_t now_ns)
 /* ---- tokens ---- */
 
 static void post_token(struct decode *decode, const struct decode_req *req, uint32_t index,
-                       uint32_t token, double logprob)
+                       uint32_t token, double logprob, const char *end)
 {
     struct wire_msg msg;
 
@@ -341,12 +341,14 @@ static void post_token(struct decode *decode, const struct decode_req *req, uint
     msg.token.index = index;
     msg.token.token = token;
     msg.token.logprob = logprob;
+    msg.token.end = wire_span_of(end);
     post(decode, req, &msg);
 }
 
 static void take_result(struct decode *decode, const struct engine_result *result, uint64_t now_ns)
 {
     struct decode_req *req = req_of_seq(decode, result->seq);
+    const char *end = "";
     struct wire_msg msg;
 
     CHECK(req && wire_id_equal(&req->req, &result->req));
@@ -359,11 +361,13 @@ static void take_result(struct decode *decode, const struct engine_result *resul
     }
     if (!result->sampled)
         return;
-    post_token(decode, req, result->index, result->token, result->logprob);
+    if (result->state == ENGINE_ENDED)
+        end = result->stop ? "stop" : "length";
+    post_token(decode, req, result->index, result->token, result->logprob, end);
     if (result->state != ENGINE_ENDED)
         return;
     wire_msg_init(&msg, WIRE_KIND_DONE);
-    msg.done.reason = wire_span_of(result->stop ? "stop" : "length");
+    msg.done.reason = wire_span_of(end);
     msg.done.n_tokens = result->index + 1;
     msg.done.ledger = req->ledger;
     msg.done.ledger.decode_us = (now_ns - req->first_ns) / NS_PER_US;
@@ -399,7 +403,7 @@ static void take_landed(struct decode *decode, struct decode_req *req, const str
     req->state = DECODE_RUN;
     blocks_drop(engine_blocks(decode->engine), BLOCK_HOLDER_IN, req->blocks, req->n_blocks);
     req->landing = false;
-    post_token(decode, req, first.first.index, first.first.token, first.first.logprob);
+    post_token(decode, req, first.first.index, first.first.token, first.first.logprob, "");
     engine_landed(decode->engine, req->seq, first.first.token);
     CHECK(engine_look(decode->engine, req->seq, &view) == STATUS_OK);
     if (view.state == ENGINE_ENDED) /* P should have ended it */
@@ -430,8 +434,8 @@ static void hand_back(struct decode *decode, uint64_t now_ns)
     for (size_t i = 0; i < n; i++) {
         struct decode_req *req = req_of_seq(decode, seqs[i]);
 
-        CHECK(req);
-        req_close(decode, req, STATUS_YIELDED, false, now_ns);
+        if (req) /* else it is closing already */
+            req_close(decode, req, STATUS_YIELDED, false, now_ns);
     }
 }
 

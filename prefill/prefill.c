@@ -280,13 +280,21 @@ static void router_lost(struct prefill *prefill, uint32_t link, uint64_t now_ns)
 
 /* ---- results of a step ---- */
 
+/* Why the sequence has ended with this id; empty: it goes on. */
+static struct wire_span end_of(const struct engine_result *result)
+{
+    if (result->state != ENGINE_ENDED)
+        return wire_span_of("");
+    return wire_span_of(result->stop ? "stop" : "length");
+}
+
 static void post_done(struct prefill *prefill, struct prefill_req *req,
                       const struct engine_result *result, uint64_t now_ns)
 {
     struct wire_msg msg;
 
     wire_msg_init(&msg, WIRE_KIND_DONE);
-    msg.done.reason = wire_span_of(result->stop ? "stop" : "length");
+    msg.done.reason = end_of(result);
     msg.done.n_tokens = result->index + 1;
     if (req->started_ns)
         msg.done.ledger.decode_us = (now_ns - req->started_ns) / NS_PER_US;
@@ -305,6 +313,7 @@ static void take_first(struct prefill *prefill, struct prefill_req *req,
     msg.first.index = result->index;
     msg.first.token = result->token;
     msg.first.logprob = result->logprob;
+    msg.first.end = end_of(result);
     msg.first.ledger.prefill_queue_us = (req->started_ns - req->arrived_ns) / NS_PER_US;
     msg.first.ledger.prefill_us = (now_ns - req->started_ns) / NS_PER_US;
     post(prefill, req, &msg);
@@ -337,6 +346,7 @@ static void take_result(struct prefill *prefill, const struct engine_result *res
     msg.token.index = result->index;
     msg.token.token = result->token;
     msg.token.logprob = result->logprob;
+    msg.token.end = end_of(result);
     post(prefill, req, &msg);
     if (result->state == ENGINE_ENDED) {
         post_done(prefill, req, result, now_ns);

@@ -55,6 +55,8 @@ static bool post_token(struct router *router, struct router_req *req)
     msg.token.index = req->n_sent;
     msg.token.token = req->emitted[req->n_sent];
     msg.token.logprob = req->logprobs[req->n_sent];
+    if (req->n_sent + 1 == req->n_emitted)
+        msg.token.end = wire_span_of(req->end);
     msg.token.text.at = text;
     msg.token.text.len =
         router->cfg.text.piece(router->cfg.text.ctx, msg.token.token, text, sizeof(text));
@@ -360,25 +362,26 @@ static bool resume_equal(const struct wire_id *a, const struct wire_id *b)
     return differ == 0;
 }
 
-static struct router_req *req_of_client(struct router *router, uint32_t link,
-                                        const struct wire_msg *msg, const struct wire_id *resume)
+/* NULL where there is none or it is not the asker's. Credit and cancel may well come after the end,
+ * so they are not answered; attach is. */
+static struct router_req *req_of_client(struct router *router, const struct wire_msg *msg,
+                                        const struct wire_id *resume)
 {
     struct router_req *req = router_req_find(router, &msg->req);
 
-    if (req && resume_equal(&req->resume, resume))
-        return req;
-    refuse(router, link, msg, STATUS_NOT_FOUND, 0,
-           "no such request, or it is not yours: it may have ended");
-    return NULL;
+    return req && resume_equal(&req->resume, resume) ? req : NULL;
 }
 
 static void take_attach(struct router *router, uint32_t link, const struct wire_msg *msg,
                         uint64_t now_ns)
 {
-    struct router_req *req = req_of_client(router, link, msg, &msg->attach.resume);
+    struct router_req *req = req_of_client(router, msg, &msg->attach.resume);
 
-    if (!req)
+    if (!req) {
+        refuse(router, link, msg, STATUS_NOT_FOUND, 0,
+               "no such request, or it is not yours: it may have ended");
         return;
+    }
     if (msg->attach.next > req->n_emitted) {
         refuse(router, link, msg, STATUS_INVALID, 0, "attach: next is past the last token");
         return;
@@ -395,7 +398,7 @@ static void take_attach(struct router *router, uint32_t link, const struct wire_
 static void take_credit(struct router *router, uint32_t link, const struct wire_msg *msg,
                         uint64_t now_ns)
 {
-    struct router_req *req = req_of_client(router, link, msg, &msg->credit.resume);
+    struct router_req *req = req_of_client(router, msg, &msg->credit.resume);
 
     if (!req || req->client != link)
         return;
@@ -406,10 +409,9 @@ static void take_credit(struct router *router, uint32_t link, const struct wire_
     router_client_flush(router, req, now_ns);
 }
 
-static void take_cancel(struct router *router, uint32_t link, const struct wire_msg *msg,
-                        uint64_t now_ns)
+static void take_cancel(struct router *router, const struct wire_msg *msg, uint64_t now_ns)
 {
-    struct router_req *req = req_of_client(router, link, msg, &msg->cancel.resume);
+    struct router_req *req = req_of_client(router, msg, &msg->cancel.resume);
 
     if (req)
         router_req_end(router, req, STATUS_CANCELLED, NULL, now_ns);
@@ -474,7 +476,7 @@ void router_client_message(struct router *router, uint32_t link, const struct wi
         take_generate(router, link, msg, now_ns);
         break;
     case WIRE_KIND_CANCEL:
-        take_cancel(router, link, msg, now_ns);
+        take_cancel(router, msg, now_ns);
         break;
     case WIRE_KIND_CREDIT:
         take_credit(router, link, msg, now_ns);

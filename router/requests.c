@@ -44,9 +44,15 @@ void router_req_end(struct router *router, struct router_req *req, enum status c
     router_client_flush(router, req, now_ns);
 }
 
-/* Once more from the queue, at its old place, with what it has emitted so far. */
+/* Once more from the queue, at its old place, with what it has emitted so far; unless only the
+ * node's last word is missing. */
 static void resubmit(struct router *router, struct router_req *req, uint64_t now_ns)
 {
+    if (req->end[0] && !PLANTED(20)) {
+        memcpy(req->reason, req->end, sizeof(req->end));
+        router_req_end(router, req, STATUS_DONE, NULL, now_ns);
+        return;
+    }
     router_unplace_p(router, req, true);
     router_unplace_d(router, req, true);
     req->attempt++;
@@ -72,7 +78,7 @@ static bool give_up(struct router *router, struct router_req *req, enum status c
 
 static void retry(struct router *router, struct router_req *req, enum status code, uint64_t now_ns)
 {
-    if (!give_up(router, req, code, now_ns))
+    if (req->end[0] || !give_up(router, req, code, now_ns))
         resubmit(router, req, now_ns);
 }
 
@@ -80,7 +86,7 @@ static void retry(struct router *router, struct router_req *req, enum status cod
 
 /* Takes the id at its place in the stream, once. False: the request has ended or starts again. */
 static bool take_id(struct router *router, struct router_req *req, uint32_t index, uint32_t token,
-                    double logprob, uint64_t now_ns)
+                    double logprob, struct wire_span end, uint64_t now_ns)
 {
     if (PLANTED(18) && index + 1 == req->n_emitted && req->n_emitted < req->sampling.max_tokens)
         index++; /* the copy of the first token is taken for the next one */
@@ -98,7 +104,7 @@ static bool take_id(struct router *router, struct router_req *req, uint32_t inde
                        now_ns);
         return false;
     }
-    if (index > req->n_emitted || index >= req->sampling.max_tokens) {
+    if (index > req->n_emitted || index >= req->sampling.max_tokens || req->end[0]) {
         retry(router, req, STATUS_PROTOCOL, now_ns);
         return false;
     }
@@ -106,6 +112,7 @@ static bool take_id(struct router *router, struct router_req *req, uint32_t inde
         req->ledger.first_token_us = (now_ns - req->admitted_ns) / NS_PER_US;
     req->emitted[req->n_emitted] = token;
     req->logprobs[req->n_emitted++] = logprob;
+    snprintf(req->end, sizeof(req->end), "%.*s", (int)end.len, end.at);
     router->counts.tokens++;
     return true;
 }
@@ -119,7 +126,7 @@ static void take_first(struct router *router, struct router_req *req,
         router_computed(router, req);
         req->state = ROUTER_HANDOVER;
     }
-    if (take_id(router, req, first->index, first->token, first->logprob, now_ns))
+    if (take_id(router, req, first->index, first->token, first->logprob, first->end, now_ns))
         router_client_flush(router, req, now_ns);
 }
 
@@ -141,7 +148,7 @@ static void take_token(struct router *router, struct router_req *req, bool from_
         router_unplace_p(router, req, false); /* D has all of it, P has let go */
         req->state = ROUTER_DECODE;
     }
-    if (!take_id(router, req, token->index, token->token, token->logprob, now_ns))
+    if (!take_id(router, req, token->index, token->token, token->logprob, token->end, now_ns))
         return;
     account_growth(router, req);
     router_client_flush(router, req, now_ns);

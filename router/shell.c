@@ -10,11 +10,11 @@
 #include "base/log.h"
 
 #define SHELL_TICK_MS 25u
-#define SHELL_ARENA_BYTES (64u << 20)   /* arrays of one decoded message */
-#define SHELL_NODE_QUEUE_MAX 100000u    /* messages to one node; over it the session is over */
-#define SHELL_CLIENT_QUEUE_MAX 100000u  /* messages to one client; over it it reads too slowly */
-#define SHELL_LINGER_MS 1000u           /* the last answers, after a drain */
-#define SHELL_HEARTBEAT_MS 2000u        /* ZMTP pings: a client whose machine is gone */
+#define SHELL_ARENA_BYTES (64u << 20)  /* arrays of one decoded message */
+#define SHELL_NODE_QUEUE_MAX 100000u   /* messages to one node; over it the session is over */
+#define SHELL_CLIENT_QUEUE_MAX 100000u /* messages to one client; over it it reads too slowly */
+#define SHELL_LINGER_MS 1000u          /* the last answers, after a drain */
+#define SHELL_HEARTBEAT_MS 2000u       /* ZMTP pings: a client whose machine is gone */
 
 struct shell_door {
     struct router_shell *shell;

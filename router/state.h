@@ -81,6 +81,7 @@ struct router_req {
     uint64_t order; /* of admission */
 
     /* how it ended */
+    char end[16]; /* told with the last token; empty: more to come */
     enum status code;
     char reason[WIRE_ERROR_MAX + 1];
     uint32_t retry_ms;

@@ -132,19 +132,22 @@ struct wire_texts {
     F(u64, seed, "seed", UINT64_MAX, 0)                                                            \
     F(u32, prompt_tokens, "prompt_tokens", WIRE_TOKENS_MAX, 0)
 
-/* P or D -> router, router -> client. index counts emitted tokens from 0 over all attempts. */
+/* P or D -> router, router -> client. index counts emitted tokens from 0 over all attempts. end is
+ * set with the last one, to done's reason: a node that dies before its done leaves nothing open. */
 #define WIRE_TOKEN(F)                                                                              \
     F(u32, index, "index", WIRE_TOKENS_MAX, 0)                                                     \
     F(u32, token, "token", UINT32_MAX, 0)                                                          \
     F(text, text, "text", WIRE_ERROR_MAX, 0)                                                       \
     F(f64, logprob, "logprob", 1e30, 0.0)                                                          \
-    F(u32, step_us, "step_us", UINT32_MAX, 0)
+    F(u32, step_us, "step_us", UINT32_MAX, 0)                                                      \
+    F(text, end, "end", WIRE_NAME_MAX, 0)
 
 /* P -> router, and as the role's note inside the seal P -> D: the first id of an attempt, with P's
  * part of the ledger. */
 #define WIRE_FIRST(F)                                                                              \
     F(u32, index, "index", WIRE_TOKENS_MAX, 0)                                                     \
     F(u32, token, "token", UINT32_MAX, 0)                                                          \
+    F(text, end, "end", WIRE_NAME_MAX, 0)                                                          \
     F(f64, logprob, "logprob", 1e30, 0.0)                                                          \
     F(ledger, ledger, "ledger", 0, 0)
 

@@ -267,7 +267,7 @@ static void proc_event(struct sim *sim, struct sim_proc *proc, const struct sim_
         message_event(sim, proc, event);
         break;
     case SIM_EVENT_CONNECT:
-        (void)sim_connect(sim, sim_index(sim, proc), event->other);
+        proc->client.dial = sim_connect(sim, sim_index(sim, proc), event->other);
         break;
     case SIM_EVENT_LINK_UP:
         if (!sim->conns[event->conn].open)

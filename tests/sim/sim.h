@@ -110,6 +110,7 @@ struct sim_conn {
     bool open;
     uint32_t end[2]; /* procs: 0 opened it */
     uint64_t incarnation[2];
+    uint64_t peer;               /* of D to P: whom the roster names there */
     uint64_t last_due_ns[2];     /* toward end i, for the order */
     uint64_t silent_until_ns[2]; /* partition, toward end i */
 };
@@ -131,6 +132,7 @@ struct sim_client {
     uint32_t n_left;
     uint32_t router; /* proc */
     uint32_t conn;   /* 0: none */
+    uint32_t dial;   /* connection that does not stand yet; 0: none */
     bool attach;     /* the next connection takes the stream over */
     bool cancelled;
     bool stingy;      /* gives credits late */

@@ -65,7 +65,7 @@ void sim_check_proc(struct sim *sim, struct sim_proc *proc)
     if (!proc->alive || proc->kind == SIM_CLIENT || proc->kind == SIM_ROUTER)
         return;
     check_blocks(sim, proc);
-    if (rand_chance(&sim->rng, 1, 4))
+    if (rand_chance(&sim->rng, 1, 64))
         check_moving(sim, proc);
     local_mover_counts(sim->mover, &counts);
     if (counts.misuse)

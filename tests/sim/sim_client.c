@@ -79,7 +79,7 @@ static void connect_again(struct sim *sim, struct sim_proc *proc)
     client->conn = 0;
     if (!sim->procs[client->router].alive || !client->attach)
         client->router = (uint32_t)rand_below(&sim->rng, sim->n_routers);
-    (void)sim_connect(sim, sim_index(sim, proc), client->router);
+    client->dial = sim_connect(sim, sim_index(sim, proc), client->router);
 }
 
 static void next_request(struct sim *sim, struct sim_proc *proc)
@@ -128,6 +128,7 @@ void sim_client_link_up(struct sim *sim, struct sim_proc *proc, uint32_t number)
     struct wire_msg msg;
 
     client->conn = number;
+    client->dial = 0;
     client->gone_ns = 0;
     if (!client->request)
         return;
@@ -147,9 +148,9 @@ void sim_client_link_down(struct sim *sim, struct sim_proc *proc, uint32_t numbe
 {
     struct sim_client *client = &proc->client;
 
-    if (client->conn != number)
+    if (client->conn != number && client->dial != number)
         return;
-    client->conn = 0;
+    client->conn = client->dial = 0;
     client->attach = true; /* of no use where the router died: then it asks anew */
     connect_again(sim, proc);
 }

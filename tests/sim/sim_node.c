@@ -86,8 +86,13 @@ static struct bond_cfg bond_settings(const struct sim *sim, const struct sim_pro
 
 static enum status worker_start(struct sim *sim, struct sim_proc *proc)
 {
-    enum status status = oracle_create(&sim->oracle, &proc->exec);
+    struct oracle_cfg oracle =
+        sim->oracle; /* the pretended time passes on the virtual clock only */
     const char *why;
+    enum status status;
+
+    oracle.token_us = oracle.row_us = oracle.step_us = 0;
+    status = oracle_create(&oracle, &proc->exec);
 
     if (status != STATUS_OK)
         return status;
@@ -275,6 +280,16 @@ static void look_at_mover(struct sim *sim)
     sim_at(sim, sim->mover_due_ns, (struct sim_event){.kind = SIM_EVENT_RUN_MOVER});
 }
 
+/* The open connection of a decode node to that process of a prefill node, or 0. */
+static uint32_t peer_conn(const struct sim *sim, const struct sim_proc *proc, uint64_t peer)
+{
+    for (uint32_t i = 1; i <= sim->n_conns; i++)
+        if (sim->conns[i].open && &sim->procs[sim->conns[i].end[0]] == proc &&
+            sim->conns[i].peer == peer)
+            return i;
+    return 0;
+}
+
 static void connect_peers(struct sim *sim, struct sim_proc *proc)
 {
     const struct decode_peer *peers;
@@ -287,13 +302,10 @@ static void connect_peers(struct sim *sim, struct sim_proc *proc)
     if (version == proc->peers_version)
         return;
     proc->peers_version = version;
-    for (uint32_t i = 1; i <= sim->n_conns; i++)
-        if (sim->conns[i].open && &sim->procs[sim->conns[i].end[0]] == proc &&
-            sim->procs[sim->conns[i].end[1]].kind == SIM_PREFILL)
-            sim_disconnect(sim, i, false);
     for (size_t i = 0; i < n; i++)
         for (uint32_t p = 0; p < sim->n_procs; p++)
-            if (strcmp(sim->procs[p].name, peers[i].endpoint) == 0)
+            if (strcmp(sim->procs[p].name, peers[i].endpoint) == 0 &&
+                !peer_conn(sim, proc, peers[i].incarnation))
                 sim_at(sim, sim->now_ns + rand_below(&sim->rng, 20 * NS_PER_MS),
                        (struct sim_event){.kind = SIM_EVENT_CONNECT,
                                           .proc = sim_index(sim, proc),
@@ -369,8 +381,10 @@ void sim_node_link_up(struct sim *sim, struct sim_proc *proc, uint32_t number, u
     } else {
         n = decode_peers(proc->decode, &peers, &version);
         for (size_t i = 0; i < n; i++)
-            if (strcmp(peers[i].endpoint, other->name) == 0)
+            if (strcmp(peers[i].endpoint, other->name) == 0) {
+                sim->conns[number].peer = peers[i].incarnation;
                 decode_peer_up(proc->decode, peers[i].incarnation, number, now_ns);
+            }
     }
     carry_out(sim, proc);
 }
