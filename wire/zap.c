@@ -22,6 +22,7 @@ struct allowed {
 };
 
 struct zap {
+    struct zctx *ctx;
     void *handle;
     struct loop_source *source;
     struct allowed *list; /* [capacity], sorted, n used */
@@ -291,6 +292,7 @@ enum status zap_open(struct zctx *ctx, struct loop *loop, struct zap **out)
     }
     int none = 0, fd = -1;
     size_t len = sizeof(fd);
+    zap->ctx = ctx;
     zap->handle = zmq_socket(zctx_handle(ctx), ZMQ_REP);
     enum status status = STATUS_IO;
     if (zap->handle && zmq_setsockopt(zap->handle, ZMQ_LINGER, &none, sizeof(none)) == 0 &&
@@ -306,6 +308,7 @@ enum status zap_open(struct zctx *ctx, struct loop *loop, struct zap **out)
         zap_close(zap);
         return status;
     }
+    zctx_guarded_set(ctx, true);
     *out = zap;
     return STATUS_OK;
 }
@@ -314,6 +317,9 @@ void zap_close(struct zap *zap)
 {
     if (!zap) {
         return;
+    }
+    if (zap->source) { /* else the list in this context is another one */
+        zctx_guarded_set(zap->ctx, false);
     }
     loop_source_remove(zap->source);
     if (zap->handle) {

@@ -12,6 +12,7 @@
 struct zctx {
     void *handle;
     _Atomic uint64_t serial;
+    _Atomic bool guarded;
 };
 
 enum status zctx_open(const struct zctx_cfg *cfg, struct zctx **out)
@@ -55,4 +56,14 @@ void *zctx_handle(struct zctx *ctx)
 uint64_t zctx_serial(struct zctx *ctx)
 {
     return atomic_fetch_add(&ctx->serial, 1);
+}
+
+void zctx_guarded_set(struct zctx *ctx, bool guarded)
+{
+    atomic_store(&ctx->guarded, guarded);
+}
+
+bool zctx_guarded(const struct zctx *ctx)
+{
+    return atomic_load(&ctx->guarded);
 }

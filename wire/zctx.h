@@ -2,6 +2,7 @@
  * sockets are not (see zsock.h). */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -22,3 +23,6 @@ void *zctx_handle(struct zctx *ctx);
 /* A number that was never given before in this context: for names that libzmq may keep for a while
  * after they are closed. Any thread. */
 uint64_t zctx_serial(struct zctx *ctx);
+/* Whether an allow-list (zap.h) is served in this context; set by it alone. */
+void zctx_guarded_set(struct zctx *ctx, bool guarded);
+bool zctx_guarded(const struct zctx *ctx);

@@ -14,7 +14,6 @@
 #include "base/loop.h"
 #include "base/status.h"
 #include "wire/keys.h"
-#include "wire/zap.h"
 #include "wire/zctx.h"
 
 #define ZSOCK_ENDPOINT_MAX 256
@@ -36,9 +35,8 @@ struct zsock_cfg {
     uint32_t heartbeat_ms;  /* ZMTP pings, so that a vanished host is noticed at all; 0: none */
     const struct keys *own; /* CURVE, or NULL: plain */
     const char *server_key; /* of a DEALER with keys: the other side's public key (Z85) */
-    /* Of a ROUTER with keys: who may come in. Without a handler libzmq lets everybody in, so the
-     * allow-list is asked for here; it is closed after the socket. */
-    const struct zap *zap;
+    /* Of a ROUTER with keys: the allow-list's domain (zap.h). The allow-list must be open in this
+     * context, and is closed after the socket: without one libzmq lets everybody in. */
     const char *domain;
 };
 

@@ -93,12 +93,12 @@ static int set_keys(void *handle, const struct zsock_cfg *cfg)
            zmq_setsockopt(handle, ZMQ_ZAP_DOMAIN, cfg->domain, strlen(cfg->domain));
 }
 
-static bool cfg_valid(const struct zsock_cfg *cfg)
+static bool cfg_valid(const struct zctx *ctx, const struct zsock_cfg *cfg)
 {
     bool sizes = cfg->queue_max > 0 && cfg->queue_max < INT32_MAX && cfg->bytes_max > 0 &&
                  cfg->linger_ms <= 60000 && cfg->heartbeat_ms <= 60000 && cfg->numbers;
     bool router = cfg->type == ZSOCK_ROUTER && cfg->links_max > 0 &&
-                  (!cfg->own || (cfg->zap && cfg->domain && cfg->domain[0]));
+                  (!cfg->own || (zctx_guarded(ctx) && cfg->domain && cfg->domain[0]));
     bool dealer = cfg->type == ZSOCK_DEALER && cfg->reconnect_ms > 0 &&
                   cfg->reconnect_ms <= 60000 &&
                   (!cfg->own || (cfg->server_key && keys_valid(cfg->server_key)));
@@ -151,8 +151,10 @@ enum status zsock_open(struct zctx *ctx, const struct zsock_cfg *cfg, struct loo
                        const struct zsock_handler *handler, struct zsock **out)
 {
     CHECK(handler->up && handler->down && handler->message);
-    if (!cfg_valid(cfg)) {
-        LOG_ERROR("zmq", "a socket's configuration is incomplete or over a limit",
+    if (!cfg_valid(ctx, cfg)) {
+        LOG_ERROR("zmq",
+                  "a socket's configuration is incomplete or over a limit, or it has keys and "
+                  "there is no allow-list",
                   log_str("socket", cfg->name));
         return STATUS_INVALID;
     }

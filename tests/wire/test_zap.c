@@ -38,7 +38,6 @@ static void fixture_open(struct fixture *fixture)
                      STATUS_OK);
     struct zsock_cfg cfg = zhouse_cfg(&fixture->house, ZSOCK_ROUTER);
     cfg.own = &fixture->server;
-    cfg.zap = fixture->zap;
     cfg.domain = ZAP_DOMAIN_CLIENTS;
     zhouse_sock(&fixture->house, &cfg, &fixture->router);
     fixture->router.echo = true;
@@ -173,6 +172,10 @@ static void no_list_no_socket(void **state)
     struct fixture fixture;
     struct seen seen = {.sock = NULL};
     fixture_open(&fixture);
+    zsock_close(fixture.router.sock);
+    fixture.router.sock = NULL;
+    zap_close(fixture.zap);
+    fixture.zap = NULL;
     struct zsock_cfg cfg = zhouse_cfg(&fixture.house, ZSOCK_ROUTER);
     cfg.own = &fixture.server;
     cfg.domain = ZAP_DOMAIN_CLIENTS;
