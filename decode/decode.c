@@ -485,15 +485,12 @@ void decode_link_down(struct decode *decode, uint32_t link, uint64_t now_ns)
     settle(decode, now_ns);
 }
 
-static void take_roster(struct decode *decode, uint32_t link, const struct wire_msg *msg,
-                        uint64_t now_ns)
+static void drop_gone(struct decode *decode, uint64_t now_ns)
 {
-    uint64_t gone[ROSTER_PEERS_MAX];
-    size_t n =
-        roster_take(decode->roster, decode->bond, link, &msg->roster, decode->cfg.host, gone);
+    uint64_t peer;
 
-    for (size_t i = 0; i < n; i++)
-        kvt_peer_gone(decode->kvt, gone[i], now_ns);
+    while ((peer = roster_take_gone(decode->roster, decode->kvt)) != 0)
+        kvt_peer_gone(decode->kvt, peer, now_ns);
 }
 
 void decode_message(struct decode *decode, uint32_t link, const struct wire_msg *msg,
@@ -507,7 +504,7 @@ void decode_message(struct decode *decode, uint32_t link, const struct wire_msg 
         else if (msg->kind == WIRE_KIND_CANCEL)
             take_cancel(decode, link, msg, now_ns);
         else if (msg->kind == WIRE_KIND_ROSTER)
-            take_roster(decode, link, msg, now_ns);
+            roster_take(decode->roster, decode->bond, link, &msg->roster, decode->cfg.host);
         else if (msg->kind == WIRE_KIND_DRAIN)
             decode_drain(decode);
     }
@@ -544,6 +541,7 @@ void decode_tick(struct decode *decode, uint64_t now_ns)
             req_close(decode, req, STATUS_DEADLINE, false, now_ns);
     }
     kvt_tick(decode->kvt, now_ns);
+    drop_gone(decode, now_ns);
     engine_counts(decode->engine, &counts);
     wire_msg_init(&beat, WIRE_KIND_HEARTBEAT);
     beat.heartbeat.tick = decode->ticks;

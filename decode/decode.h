@@ -32,9 +32,12 @@ struct decode_cfg {
     const char *host; /* equal to a P's: shared memory */
 };
 
-/* A prefill node that some router's roster names; the shell connects to its endpoint. */
+/* A prefill node that some router's roster names; the shell connects to its endpoint. One that
+ * went and came back is another one to connect to: it has another `added`. */
 struct decode_peer {
     uint64_t incarnation;
+    uint64_t added; /* version of the list when it came in */
+    bool absent;    /* no router names it any more, but its pair is well */
     char endpoint[WIRE_NAME_MAX + 1];
     bool local;
 };

@@ -74,40 +74,45 @@ static void peer_add(struct roster *roster, uint32_t link, uint64_t peer, struct
                  log_u64("peers_max", ROSTER_PEERS_MAX));
         return;
     }
-    *slot = (struct decode_peer){.incarnation = peer};
+    *slot = (struct decode_peer){.incarnation = peer, .added = ++roster->version};
     memcpy(slot->endpoint, endpoint.at, endpoint.len);
     slot->local = host.len > 0 && wire_span_equal(host, wire_span_of(own_host));
     memset(roster->named[roster->n], 0, sizeof(roster->named[0]));
     roster->named[roster->n][0] = link;
     roster->n++;
-    roster->version++;
 }
 
-size_t roster_take(struct roster *roster, const struct bond *bond, uint32_t link,
-                   const struct wire_roster *list, const char *host, uint64_t *gone)
+void roster_take(struct roster *roster, const struct bond *bond, uint32_t link,
+                 const struct wire_roster *list, const char *host)
 {
     const size_t n = list->incarnations.n;
-    size_t n_gone = 0;
 
     if (list->roles.n != n || list->endpoints.n != n || list->hosts.n != n)
-        return 0;
-    for (size_t i = 0; i < roster->n;) {
-        if (peer_name(roster, bond, i, link, list_names(list, roster->peers[i].incarnation))) {
-            i++;
-            continue;
-        }
-        gone[n_gone++] = roster->peers[i].incarnation;
-        roster->n--;
-        roster->peers[i] = roster->peers[roster->n];
-        memcpy(roster->named[i], roster->named[roster->n], sizeof(roster->named[i]));
-        roster->version++;
-    }
+        return;
+    for (size_t i = 0; i < roster->n; i++)
+        roster->peers[i].absent =
+            !peer_name(roster, bond, i, link, list_names(list, roster->peers[i].incarnation));
     for (size_t i = 0; i < n; i++)
         if (list->roles.at[i] == WIRE_ROLE_PREFILL &&
             peer_index(roster, list->incarnations.at[i]) == roster->n)
             peer_add(roster, link, list->incarnations.at[i], list->endpoints.at[i],
                      list->hosts.at[i], host);
-    return n_gone;
+}
+
+uint64_t roster_take_gone(struct roster *roster, const struct kvt *kvt)
+{
+    for (size_t i = 0; i < roster->n; i++) {
+        const uint64_t peer = roster->peers[i].incarnation;
+
+        if (!roster->peers[i].absent || kvt_paired(kvt, peer))
+            continue;
+        roster->n--;
+        roster->peers[i] = roster->peers[roster->n];
+        memcpy(roster->named[i], roster->named[roster->n], sizeof(roster->named[i]));
+        roster->version++;
+        return peer;
+    }
+    return 0;
 }
 
 const struct decode_peer *roster_find(const struct roster *roster, uint64_t peer)

@@ -111,6 +111,7 @@ struct router {
     char numerics[WIRE_NAME_MAX + 1];
     uint64_t draws; /* from the key */
     uint64_t order;
+    uint64_t tick_ns; /* of the last tick; 0: none yet */
     bool draining;
     bool roster_changed;
     struct router_quarantine quarantine[ROUTER_QUARANTINE];

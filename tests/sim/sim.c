@@ -161,7 +161,7 @@ static struct sim_proc *draw_server(struct sim *sim)
 
 static void partition(struct sim *sim)
 {
-    const uint32_t conn = (uint32_t)rand_between(&sim->rng, 1, sim->n_conns);
+    const uint32_t conn = 1 + (uint32_t)rand_below(&sim->rng, sim->n_conns);
     const size_t side = rand_below(&sim->rng, 2);
 
     sim->conns[conn].silent_until_ns[side] =
@@ -175,6 +175,8 @@ static void one_fault(struct sim *sim)
     struct sim_proc *proc = draw_server(sim);
     const uint32_t draw = (uint32_t)rand_below(&sim->rng, 5);
 
+    if (sim->n_conns == 0)
+        return;
     if (draw == 0 && sim_fault_on(sim, SIM_FAULT_KILL)) {
         sim_kill(sim, proc, sim->now_ns + rand_between(&sim->rng, 10, 2000) * NS_PER_MS);
     } else if (draw == 1 && sim_fault_on(sim, SIM_FAULT_FREEZE) && proc->alive) {

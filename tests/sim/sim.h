@@ -110,7 +110,7 @@ struct sim_conn {
     bool open;
     uint32_t end[2]; /* procs: 0 opened it */
     uint64_t incarnation[2];
-    uint64_t peer;               /* of D to P: whom the roster names there */
+    uint64_t added;              /* of D to P: which entry of the roster it is for */
     uint64_t last_due_ns[2];     /* toward end i, for the order */
     uint64_t silent_until_ns[2]; /* partition, toward end i */
 };

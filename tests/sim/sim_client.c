@@ -215,7 +215,8 @@ static bool may_fail(const struct sim *sim, const struct sim_client *client, enu
     case STATUS_CANCELLED:
         return client->cancelled || client->gone_ns || sim->faults;
     case STATUS_SLOW_READER:
-        return client->mute || client->stingy || (sim->faults & SIM_FAULT_FREEZE);
+        return client->mute || client->stingy ||
+               (sim->faults & (SIM_FAULT_FREEZE | SIM_FAULT_CLOCK));
     case STATUS_POISONED:
         return (sim->faults & SIM_FAULT_CRASH) != 0;
     case STATUS_MISMATCH: /* bytes flipped again and again; never two nodes that disagree */

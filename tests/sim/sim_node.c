@@ -280,12 +280,12 @@ static void look_at_mover(struct sim *sim)
     sim_at(sim, sim->mover_due_ns, (struct sim_event){.kind = SIM_EVENT_RUN_MOVER});
 }
 
-/* The open connection of a decode node to that process of a prefill node, or 0. */
-static uint32_t peer_conn(const struct sim *sim, const struct sim_proc *proc, uint64_t peer)
+/* The open connection of a decode node for that entry of its roster, or 0. */
+static uint32_t peer_conn(const struct sim *sim, const struct sim_proc *proc, uint64_t added)
 {
     for (uint32_t i = 1; i <= sim->n_conns; i++)
         if (sim->conns[i].open && &sim->procs[sim->conns[i].end[0]] == proc &&
-            sim->conns[i].peer == peer)
+            sim->conns[i].added == added)
             return i;
     return 0;
 }
@@ -305,7 +305,7 @@ static void connect_peers(struct sim *sim, struct sim_proc *proc)
     for (size_t i = 0; i < n; i++)
         for (uint32_t p = 0; p < sim->n_procs; p++)
             if (strcmp(sim->procs[p].name, peers[i].endpoint) == 0 &&
-                !peer_conn(sim, proc, peers[i].incarnation))
+                !peer_conn(sim, proc, peers[i].added))
                 sim_at(sim, sim->now_ns + rand_below(&sim->rng, 20 * NS_PER_MS),
                        (struct sim_event){.kind = SIM_EVENT_CONNECT,
                                           .proc = sim_index(sim, proc),
@@ -382,7 +382,7 @@ void sim_node_link_up(struct sim *sim, struct sim_proc *proc, uint32_t number, u
         n = decode_peers(proc->decode, &peers, &version);
         for (size_t i = 0; i < n; i++)
             if (strcmp(peers[i].endpoint, other->name) == 0) {
-                sim->conns[number].peer = peers[i].incarnation;
+                sim->conns[number].added = peers[i].added;
                 decode_peer_up(proc->decode, peers[i].incarnation, number, now_ns);
             }
     }
