@@ -1,0 +1,480 @@
+/* Reads a fleet file and checks what the table alone cannot: nodes, addresses, pool sizes, keys. */
+#include "cli/fleet.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "wire/bond.h"
+
+__attribute__((format(printf, 2, 3))) static enum status refuse(char *why, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(why, FLEET_WHY_MAX, fmt, args);
+    va_end(args);
+    return STATUS_INVALID;
+}
+
+/* ---- addresses ---- */
+
+enum status fleet_endpoint(const char *text, char out[WIRE_NAME_MAX + 1], char *why, size_t why_len)
+{
+    const bool has_scheme = strstr(text, "://") != NULL;
+    const char *address = has_scheme ? strstr(text, "://") + 3 : text;
+    const bool is_tcp = !has_scheme || strncmp(text, "tcp://", 6) == 0;
+    const bool is_ipc = strncmp(text, "ipc://", 6) == 0;
+    const char *colon = strrchr(address, ':');
+    char *end = NULL;
+    const long port = colon ? strtol(colon + 1, &end, 10) : -1;
+
+    if (!is_tcp && !is_ipc) {
+        snprintf(why, why_len, "expected host:port, tcp://host:port or ipc://path, found '%.120s'",
+                 text);
+        return STATUS_INVALID;
+    }
+    if (is_tcp && (!colon || colon == address || end == colon + 1 || *end != '\0' || port < 0 ||
+                   port > 65535)) {
+        snprintf(why, why_len, "expected host:port with a port from 0 to 65535, found '%.120s'",
+                 text);
+        return STATUS_INVALID;
+    }
+    if (strlen(text) + 6 > WIRE_NAME_MAX) {
+        snprintf(why, why_len, "an address has at most %d characters", WIRE_NAME_MAX - 6);
+        return STATUS_INVALID;
+    }
+    snprintf(out, WIRE_NAME_MAX + 1, "%s%s", has_scheme ? "" : "tcp://", text);
+    return STATUS_OK;
+}
+
+static bool is_wildcard(const char *endpoint)
+{
+    return strncmp(endpoint, "tcp://0.0.0.0:", 14) == 0 || strncmp(endpoint, "tcp://*:", 8) == 0 ||
+           strncmp(endpoint, "tcp://[::]:", 11) == 0;
+}
+
+static bool has_port_0(const char *endpoint)
+{
+    const char *colon = strrchr(endpoint, ':');
+
+    return strncmp(endpoint, "tcp://", 6) == 0 && colon && strcmp(colon, ":0") == 0;
+}
+
+/* ---- nodes ---- */
+
+static bool name_is_good(const char *name)
+{
+    return name[0] != '.' && name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVW"
+                                               "XYZ0123456789-_.")] == '\0';
+}
+
+/* One address option of a node, or nothing where it is not given. */
+static enum status read_address(const struct cfg *item, const char *path, char *out, char *why)
+{
+    char reason[256];
+
+    if (cfg_str(item, path)[0] == '\0')
+        return STATUS_OK;
+    if (fleet_endpoint(cfg_str(item, path), out, reason, sizeof(reason)) != STATUS_OK)
+        return refuse(why, "%s: %s: %s", cfg_origin_text(item, path), path, reason);
+    return STATUS_OK;
+}
+
+static enum status read_listen(const struct fleet *fleet, const struct cfg *item,
+                               struct fleet_node *node, char *why)
+{
+    char path[PATH_MAX + 80];
+
+    node->is_auto = strcmp(cfg_str(item, "listen"), "auto") == 0;
+    if (node->role == OPTIONS_DECODE) {
+        if (cfg_origin(item, "listen") != CFG_FROM_DEFAULT)
+            return refuse(why, "%s: a decode node does not listen: remove this line",
+                          cfg_origin_text(item, "listen"));
+        node->is_auto = false;
+        return STATUS_OK;
+    }
+    if (!node->is_auto)
+        return read_address(item, "listen", node->listen, why);
+    snprintf(path, sizeof(path), "ipc://%s/%s", fleet->run, node->name);
+    if (strlen(path) > 100) /* a socket's path has 108 bytes */
+        return refuse(why, "the folder for private sockets, %s, has too long a name: set TMPDIR",
+                      fleet->run);
+    if (fleet->run[0])
+        snprintf(node->listen, sizeof(node->listen), "%.100s", path);
+    return STATUS_OK;
+}
+
+static enum status read_node(const struct fleet *fleet, const struct cfg *item,
+                             struct fleet_node *node, char *why)
+{
+    enum status status;
+
+    snprintf(node->name, sizeof(node->name), "%s", cfg_str(item, "name"));
+    node->role = (enum options_role)cfg_enum(item, "role");
+    node->where = cfg_origin_text(item, "");
+    if (!name_is_good(node->name))
+        return refuse(why, "%s: name: expected letters, digits, '-', '_' and '.', found '%s'",
+                      cfg_origin_text(item, "name"), node->name);
+    if (node->role != OPTIONS_ROUTER && cfg_origin(item, "clients") != CFG_FROM_DEFAULT)
+        return refuse(why, "%s: only a router has clients: remove this line",
+                      cfg_origin_text(item, "clients"));
+    status = read_listen(fleet, item, node, why);
+    if (status == STATUS_OK)
+        status = read_address(item, "advertise", node->advertise, why);
+    if (status == STATUS_OK)
+        status = read_address(item, "clients", node->clients, why);
+    if (status != STATUS_OK)
+        return status;
+    if (node->role == OPTIONS_ROUTER && !node->clients[0])
+        snprintf(node->clients, sizeof(node->clients), "tcp://%s", FLEET_CLIENTS_DEFAULT);
+    if (is_wildcard(node->listen) && !node->advertise[0])
+        return refuse(why,
+                      "%s: listen on every address leaves open where others connect to: give "
+                      "'advertise' too, such as advertise: 10.0.0.5:7000",
+                      cfg_origin_text(item, "listen"));
+    if (has_port_0(node->listen) && node->role == OPTIONS_ROUTER)
+        return refuse(why, "%s: nodes must know a router's port: give one, or use auto",
+                      cfg_origin_text(item, "listen"));
+    return STATUS_OK;
+}
+
+/* Two nodes at one address would be found only when one of them cannot start. */
+static enum status check_distinct(const struct fleet *fleet, char *why)
+{
+    for (size_t i = 0; i < fleet->n_nodes; i++) {
+        for (size_t k = 0; k < i; k++) {
+            const struct fleet_node *a = &fleet->nodes[i], *b = &fleet->nodes[k];
+            const bool same =
+                (a->listen[0] && !has_port_0(a->listen) && !is_wildcard(a->listen) &&
+                 (strcmp(a->listen, b->listen) == 0 || strcmp(a->listen, b->clients) == 0)) ||
+                (a->clients[0] && !has_port_0(a->clients) && !is_wildcard(a->clients) &&
+                 (strcmp(a->clients, b->clients) == 0 || strcmp(a->clients, b->listen) == 0));
+
+            if (same)
+                return refuse(why,
+                              "%s: node '%s' listens where '%s' does: give each its own address%s",
+                              a->where, a->name, b->name,
+                              a->role == OPTIONS_ROUTER ? " (clients: 127.0.0.1:5556)" : "");
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status read_nodes(struct fleet *fleet, char *why)
+{
+    uint32_t n_of[3] = {0, 0, 0};
+
+    fleet->n_nodes = cfg_items(fleet->cfg, OPTIONS_NODES);
+    fleet->nodes = mem_alloc_zero(fleet->n_nodes + 1, sizeof(*fleet->nodes));
+    if (!fleet->nodes)
+        return refuse(why, "out of memory");
+    for (size_t i = 0; i < fleet->n_nodes; i++) {
+        enum status status =
+            read_node(fleet, cfg_item(fleet->cfg, OPTIONS_NODES, i), &fleet->nodes[i], why);
+
+        if (status != STATUS_OK)
+            return status;
+        n_of[fleet->nodes[i].role]++;
+    }
+    for (size_t role = 0; role < 3; role++)
+        if (n_of[role] == 0)
+            return refuse(why,
+                          "%s: there is no %s node: a fleet needs a router, a prefill and a decode "
+                          "node, as  - { name: x, role: %s }  under nodes:",
+                          fleet->path, fleet_role_name((enum options_role)role),
+                          fleet_role_name((enum options_role)role));
+    if (n_of[OPTIONS_ROUTER] > BOND_ROUTERS_MAX)
+        return refuse(why, "%s: a fleet has at most %u routers", fleet->path, BOND_ROUTERS_MAX);
+    return check_distinct(fleet, why);
+}
+
+/* ---- what options mean together ---- */
+
+static enum status check_sizes(const struct fleet *fleet, char *why)
+{
+    const struct kvgeom geom = fleet_geom(fleet);
+    const int64_t len_max = cfg_int(fleet->cfg, "engine.len_max");
+    const int64_t needed = (int64_t)kvgeom_blocks((uint32_t)len_max);
+
+    if (!kvgeom_valid(&geom))
+        return refuse(
+            why,
+            "oracle: layers %u, kv_heads %u, head_dim %u and elem_bytes %u are no layout: "
+            "head_dim must be a power of two, elem_bytes 1, 2 or 4, and a block of 64 "
+            "tokens less than 2 GiB",
+            geom.n_layers, geom.n_kv_heads, geom.head_dim, geom.elem_bytes);
+    if (cfg_int(fleet->cfg, "kv.blocks") < needed)
+        return refuse(
+            why,
+            "kv.blocks is %lld (%s), but one sequence of engine.len_max %lld tokens needs "
+            "%lld blocks of 64: raise the one or lower the other",
+            (long long)cfg_int(fleet->cfg, "kv.blocks"), cfg_origin_text(fleet->cfg, "kv.blocks"),
+            (long long)len_max, (long long)needed);
+    if (cfg_int(fleet->cfg, "engine.chunk_max") % KVGEOM_BLOCK_TOKENS != 0)
+        return refuse(why, "engine.chunk_max is %lld (%s): expected a multiple of 64",
+                      (long long)cfg_int(fleet->cfg, "engine.chunk_max"),
+                      cfg_origin_text(fleet->cfg, "engine.chunk_max"));
+    return STATUS_OK;
+}
+
+static enum status check_network(const struct fleet *fleet, char *why)
+{
+    if (cfg_enum(fleet->cfg, "kv.network") == OPTIONS_NETWORK_PRIVATE)
+        return STATUS_OK;
+    for (size_t i = 0; i < cfg_list_count(fleet->cfg, "kv.devices"); i++)
+        if (strcmp(cfg_list_at(fleet->cfg, "kv.devices", i), "lo") != 0)
+            return refuse(
+                why,
+                "%s: kv.devices: '%s' reaches beyond loopback, and who reaches a UCX port "
+                "can write into the process. Set kv.network: private if only trusted "
+                "machines are on that network, else use lo",
+                cfg_origin_text(fleet->cfg, "kv.devices"),
+                cfg_list_at(fleet->cfg, "kv.devices", i));
+    return STATUS_OK;
+}
+
+static enum status check_exposure(const struct fleet *fleet, char *why)
+{
+    for (size_t i = 0; i < fleet->n_nodes; i++) {
+        const struct fleet_node *node = &fleet->nodes[i];
+        char reason[ZSOCK_WHY_MAX];
+
+        if ((node->listen[0] && zsock_check_exposure(node->listen, fleet->keys[0] != '\0',
+                                                     fleet->insecure, reason) != STATUS_OK) ||
+            (node->clients[0] && zsock_check_exposure(node->clients, fleet->keys[0] != '\0',
+                                                      fleet->insecure, reason) != STATUS_OK))
+            return refuse(why, "%s: node '%s': %s", node->where, node->name, reason);
+    }
+    return STATUS_OK;
+}
+
+/* security.keys is relative to the file's own folder. */
+static void find_keys(struct fleet *fleet)
+{
+    const char *keys = cfg_str(fleet->cfg, "security.keys");
+    const char *slash = strrchr(fleet->path, '/');
+
+    if (keys[0] == '\0')
+        return;
+    if (keys[0] == '/' || !slash)
+        snprintf(fleet->keys, sizeof(fleet->keys), "%s", keys);
+    else
+        snprintf(fleet->keys, sizeof(fleet->keys), "%.*s/%s", (int)(slash - fleet->path),
+                 fleet->path, keys);
+}
+
+/* ---- loading ---- */
+
+static enum status load_sources(struct fleet *fleet, int n_args, char *const *args, char **rest,
+                                int *n_rest, char *why)
+{
+    struct cfg_error error;
+    enum status status = cfg_load_file(fleet->cfg, fleet->path, &error);
+
+    if (status == STATUS_OK)
+        status = cfg_load_env(fleet->cfg, environ, &error);
+    if (status == STATUS_OK)
+        status = cfg_load_args(fleet->cfg, n_args, args, rest, n_rest, &error);
+    if (status == STATUS_OK)
+        status = cfg_finish(fleet->cfg, &error);
+    if (status != STATUS_OK)
+        snprintf(why, FLEET_WHY_MAX, "%s", error.text);
+    return status;
+}
+
+/* Takes --insecure out of the words that are left. */
+static bool take_insecure(char **rest, int *n_rest)
+{
+    int n = 0;
+    bool found = false;
+
+    for (int i = 0; i < *n_rest; i++) {
+        if (strcmp(rest[i], "--insecure") == 0)
+            found = true;
+        else
+            rest[n++] = rest[i];
+    }
+    *n_rest = n;
+    return found;
+}
+
+enum status fleet_load(const char *path, const char *run, int n_args, char *const *args,
+                       char **rest, int *n_rest, struct fleet **out, char why[FLEET_WHY_MAX])
+{
+    struct fleet *fleet = mem_alloc_zero(1, sizeof(*fleet));
+    enum status status;
+
+    snprintf(why, FLEET_WHY_MAX, "out of memory");
+    if (!fleet)
+        return STATUS_NO_MEMORY;
+    snprintf(fleet->path, sizeof(fleet->path), "%s", path);
+    snprintf(fleet->run, sizeof(fleet->run), "%s", run ? run : "");
+    status = cfg_create(options_schema(), &fleet->cfg);
+    if (status == STATUS_OK)
+        status = load_sources(fleet, n_args, args, rest, n_rest, why);
+    if (status == STATUS_OK) {
+        fleet->insecure = take_insecure(rest, n_rest) || cfg_bool(fleet->cfg, "security.insecure");
+        find_keys(fleet);
+        status = read_nodes(fleet, why);
+    }
+    if (status == STATUS_OK)
+        status = check_sizes(fleet, why);
+    if (status == STATUS_OK)
+        status = check_network(fleet, why);
+    if (status == STATUS_OK)
+        status = check_exposure(fleet, why);
+    if (status != STATUS_OK) {
+        fleet_destroy(fleet);
+        return status;
+    }
+    *out = fleet;
+    return STATUS_OK;
+}
+
+void fleet_destroy(struct fleet *fleet)
+{
+    if (!fleet)
+        return;
+    cfg_destroy(fleet->cfg);
+    mem_free(fleet->nodes);
+    mem_free(fleet);
+}
+
+/* ---- looking ---- */
+
+const struct fleet_node *fleet_find(const struct fleet *fleet, const char *name)
+{
+    for (size_t i = 0; i < fleet->n_nodes; i++)
+        if (strcmp(fleet->nodes[i].name, name) == 0)
+            return &fleet->nodes[i];
+    return NULL;
+}
+
+const char *fleet_reach(const struct fleet_node *node)
+{
+    return node->advertise[0] ? node->advertise : node->listen;
+}
+
+const struct fleet_node *fleet_find_endpoint(const struct fleet *fleet, const char *endpoint)
+{
+    for (size_t i = 0; i < fleet->n_nodes; i++)
+        if (strcmp(fleet_reach(&fleet->nodes[i]), endpoint) == 0)
+            return &fleet->nodes[i];
+    return NULL;
+}
+
+const char *fleet_role_name(enum options_role role)
+{
+    static const char *const names[] = {"router", "prefill", "decode"};
+
+    return names[role];
+}
+
+const char *fleet_model(const struct fleet *fleet)
+{
+    (void)fleet;
+    return "oracle"; /* the one model there is */
+}
+
+/* ---- what the parts below want ---- */
+
+static uint32_t number(const struct fleet *fleet, const char *path)
+{
+    return (uint32_t)cfg_int(fleet->cfg, path); /* the table's ranges fit */
+}
+
+static uint32_t millis(const struct fleet *fleet, const char *path)
+{
+    return (uint32_t)cfg_ms(fleet->cfg, path);
+}
+
+struct kvgeom fleet_geom(const struct fleet *fleet)
+{
+    struct kvgeom geom = {.n_layers = number(fleet, "oracle.layers"),
+                          .n_kv_heads = number(fleet, "oracle.kv_heads"),
+                          .head_dim = number(fleet, "oracle.head_dim"),
+                          .elem_bytes = number(fleet, "oracle.elem_bytes"),
+                          .group_layers = 1};
+
+    if (kvgeom_valid(&geom))
+        geom.group_layers = kvgeom_choose_group(&geom);
+    return geom;
+}
+
+struct engine_cfg fleet_engine_cfg(const struct fleet *fleet)
+{
+    return (struct engine_cfg){.geom = fleet_geom(fleet),
+                               .n_blocks = number(fleet, "kv.blocks"),
+                               .seqs_max = number(fleet, "engine.seqs_max"),
+                               .batch_max = number(fleet, "engine.batch_max"),
+                               .chunk_max = number(fleet, "engine.chunk_max"),
+                               .len_max = number(fleet, "engine.len_max"),
+                               .chunk_ms = millis(fleet, "engine.chunk")};
+}
+
+struct oracle_cfg fleet_oracle_cfg(const struct fleet *fleet)
+{
+    return (struct oracle_cfg){.geom = fleet_geom(fleet),
+                               .n_blocks = number(fleet, "kv.blocks"),
+                               .model_seed = (uint64_t)cfg_int(fleet->cfg, "oracle.seed"),
+                               .token_us = number(fleet, "oracle.token_us"),
+                               .row_us = number(fleet, "oracle.row_us"),
+                               .step_us = number(fleet, "oracle.step_us"),
+                               .poison_tails = cfg_bool(fleet->cfg, "oracle.poison_tails")};
+}
+
+static const char *join_list(const struct cfg *cfg, const char *path, char text[1024])
+{
+    size_t len = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < cfg_list_count(cfg, path) && len < 1024; i++)
+        len += (size_t)snprintf(text + len, 1024 - len, "%s%s", i > 0 ? "," : "",
+                                cfg_list_at(cfg, path, i));
+    return text;
+}
+
+struct kvt_ucx_cfg fleet_ucx_cfg(const struct fleet *fleet, char texts[3][1024])
+{
+    struct kvt_ucx_cfg cfg = kvt_ucx_cfg_default();
+
+    cfg.devices = join_list(fleet->cfg, "kv.devices", texts[0]);
+    cfg.tls = join_list(fleet->cfg, "kv.transports", texts[1]);
+    cfg.local_tls = join_list(fleet->cfg, "kv.local_transports", texts[2]);
+    cfg.network_private = cfg_enum(fleet->cfg, "kv.network") == OPTIONS_NETWORK_PRIVATE;
+    cfg.peers_max = number(fleet, "kv.peers_max");
+    return cfg;
+}
+
+struct router_cfg fleet_router_cfg(const struct fleet *fleet)
+{
+    return (struct router_cfg){.model = fleet_model(fleet),
+                               .nodes_max = number(fleet, "router.nodes_max"),
+                               .requests_max = number(fleet, "router.requests_max"),
+                               .queue_max = number(fleet, "router.queue_max"),
+                               .prefill_depth = number(fleet, "router.prefill_depth"),
+                               .attempts_max = number(fleet, "router.attempts_max"),
+                               .deadline_ms = millis(fleet, "router.deadline"),
+                               .queue_ms = millis(fleet, "router.queue"),
+                               .resume_ms = millis(fleet, "router.resume")};
+}
+
+void fleet_fingerprint(const struct fleet *fleet, char print[FINGERPRINT_TEXT_MAX],
+                       char numerics[FINGERPRINT_TEXT_MAX])
+{
+    const struct numerics_identity identity = {
+        .contract = 1, .backend = "oracle", .tp = 1, .mode = "strict", .dtypes = "bytes"};
+    struct fingerprint all = {.weights_hash = (uint64_t)cfg_int(fleet->cfg, "oracle.seed"),
+                              .kv_dtype = "bytes",
+                              .geom = fleet_geom(fleet),
+                              .protocol = WIRE_VERSION_MAX};
+
+    CHECK(numerics_print(&identity, numerics) == STATUS_OK);
+    all.numerics = numerics;
+    CHECK(fingerprint_print(&all, print) == STATUS_OK);
+}

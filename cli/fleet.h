@@ -1,0 +1,73 @@
+/* A fleet file that has been read and checked as a whole: its nodes, where each is reached, who has
+ * which key, and the configurations that the parts below want. Everything that can be wrong with a
+ * file is said here, as one sentence with the place in the file. Read-only after fleet_load. */
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+
+#include "cli/options.h"
+#include "engine/oracle.h"
+#include "kvtransfer/ucx_mover.h"
+#include "router/router.h"
+#include "wire/fingerprint.h"
+#include "wire/zsock.h"
+
+#define FLEET_NAME_MAX 63
+#define FLEET_WHY_MAX 1200
+#define FLEET_CLIENTS_DEFAULT "127.0.0.1:5555"
+
+struct fleet_node {
+    char name[FLEET_NAME_MAX + 1];
+    enum options_role role;
+    char listen[WIRE_NAME_MAX + 1];    /* endpoint to bind; "": does not listen */
+    char advertise[WIRE_NAME_MAX + 1]; /* endpoint to connect to; "": the one bound */
+    char clients[WIRE_NAME_MAX + 1];   /* routers: endpoint to bind; else "" */
+    bool is_auto;                      /* `listen` lies in the run folder */
+    const char *where;                 /* "fleet.yaml:12:5" */
+};
+
+struct fleet {
+    struct cfg *cfg;
+    char path[PATH_MAX];
+    char run[PATH_MAX];  /* folder of the auto sockets; "": there is none */
+    char keys[PATH_MAX]; /* folder of the keys; "": none */
+    bool insecure;
+    struct fleet_node *nodes; /* [n_nodes] */
+    size_t n_nodes;
+};
+
+/* Reads the file, the environment and the options among args; what is left of args goes to rest as
+ * cfg_load_args says, without --insecure. `run` may be NULL. INVALID, NOT_FOUND, ... with a
+ * sentence in why. */
+enum status fleet_load(const char *path, const char *run, int n_args, char *const *args,
+                       char **rest, int *n_rest, struct fleet **out, char why[FLEET_WHY_MAX]);
+/* NULL is nothing. */
+void fleet_destroy(struct fleet *fleet);
+
+/* NULL if there is none of this name. */
+const struct fleet_node *fleet_find(const struct fleet *fleet, const char *name);
+/* The node that others reach at this endpoint, or NULL. */
+const struct fleet_node *fleet_find_endpoint(const struct fleet *fleet, const char *endpoint);
+/* Where to connect to reach the node; of a router, `clients` asks for its other door. */
+const char *fleet_reach(const struct fleet_node *node);
+/* The router's name for its role; "router", "prefill", "decode". */
+const char *fleet_role_name(enum options_role role);
+
+/* "host:port" gets tcp:// in front; what has a scheme stays. INVALID and a sentence. */
+enum status fleet_endpoint(const char *text, char out[WIRE_NAME_MAX + 1], char *why,
+                           size_t why_len);
+
+/* ---- what the parts below want ---- */
+
+struct kvgeom fleet_geom(const struct fleet *fleet);
+struct engine_cfg fleet_engine_cfg(const struct fleet *fleet);
+struct oracle_cfg fleet_oracle_cfg(const struct fleet *fleet);
+/* devices, tls and local_tls are the joined lists, kept in `fleet`'s memory. */
+struct kvt_ucx_cfg fleet_ucx_cfg(const struct fleet *fleet, char texts[3][1024]);
+/* Everything but self, key, server and text. */
+struct router_cfg fleet_router_cfg(const struct fleet *fleet);
+/* What this fleet's nodes must share, and its numerics identity alone. */
+void fleet_fingerprint(const struct fleet *fleet, char print[FINGERPRINT_TEXT_MAX],
+                       char numerics[FINGERPRINT_TEXT_MAX]);
+const char *fleet_model(const struct fleet *fleet);

@@ -1,0 +1,115 @@
+/* Starts the router's shell, prints its status lines, drains it. The oracle's text is the bytes
+ * themselves: one token, one byte. */
+#include "cli/routing.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/rand.h"
+#include "cli/version.h"
+#include "router/shell.h"
+
+struct routing {
+    struct process *process;
+    struct router_shell *shell;
+};
+
+static enum status oracle_encode(void *ctx, const char *text, size_t len, uint32_t *tokens,
+                                 size_t max, size_t *n_out)
+{
+    (void)ctx;
+    if (len > max)
+        return STATUS_TOO_BIG;
+    for (size_t i = 0; i < len; i++)
+        tokens[i] = (uint8_t)text[i];
+    *n_out = len;
+    return STATUS_OK;
+}
+
+static size_t oracle_piece(void *ctx, uint32_t token, char *text, size_t max)
+{
+    (void)ctx;
+    if (max == 0 || token == ORACLE_EOS || token >= ORACLE_VOCAB)
+        return 0;
+    text[0] = (char)token;
+    return 1;
+}
+
+static void on_ready(void *ctx, bool ready)
+{
+    (void)ctx;
+    if (ready)
+        LOG_INFO("router", "ready: a prefill and a decode node have verified a transfer");
+    else
+        LOG_WARN("router", "not ready: no prefill and decode node that have verified a transfer");
+    process_say(ready ? "ready" : "unready");
+}
+
+static void on_idle(void *ctx)
+{
+    struct routing *routing = ctx;
+
+    LOG_INFO("router", "nothing is left, ends");
+    process_end(routing->process, EXIT_DONE);
+}
+
+static void on_drain(void *ctx)
+{
+    struct routing *routing = ctx;
+
+    router_shell_drain(routing->shell);
+}
+
+static enum status open_shell(struct routing *routing)
+{
+    struct process *process = routing->process;
+    const struct fleet *fleet = process->fleet;
+    struct router_shell_cfg cfg = {
+        .core = fleet_router_cfg(fleet),
+        .zctx = process->zctx,
+        .numbers = &process->numbers,
+        .nodes = process->node->listen,
+        .clients = process->node->clients,
+        .clients_max = (uint32_t)cfg_int(fleet->cfg, "router.clients_max"),
+        .own = process->zap ? &process->own : NULL,
+        .stats_ms = (uint32_t)cfg_ms(fleet->cfg, "router.stats"),
+        .on_ready = on_ready,
+        .on_idle = on_idle,
+        .ctx = routing,
+    };
+    char why[ROUTER_SHELL_WHY_MAX];
+    enum status status;
+
+    cfg.core.self = process->incarnation;
+    rand_entropy(cfg.core.key, sizeof(cfg.core.key));
+    cfg.core.server = version_text();
+    cfg.core.text = (struct router_text){.encode = oracle_encode, .piece = oracle_piece};
+    status = router_shell_open(&cfg, process->loop, &routing->shell, why);
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    process_complain("node '%s': %s", process->node->name, why);
+    process->exit_code = status == STATUS_INVALID     ? EXIT_CONFIG
+                         : status == STATUS_NO_MEMORY ? EXIT_FATAL
+                                                      : EXIT_ADDRESS;
+    return status;
+}
+
+enum exit_code routing_run(struct process *process)
+{
+    struct routing routing = {.process = process};
+
+    process->on_drain = on_drain;
+    process->ctx = &routing;
+    if (open_shell(&routing) != STATUS_OK)
+        return process->exit_code;
+    process->exit_code = EXIT_DONE;
+    LOG_INFO("node", "started", log_str("node", process->node->name), log_str("role", "router"),
+             log_hex("incarnation", process->incarnation),
+             log_str("nodes", router_shell_nodes(routing.shell)),
+             log_str("clients", router_shell_clients(routing.shell)));
+    process_say("listening nodes=%s clients=%s", router_shell_nodes(routing.shell),
+                router_shell_clients(routing.shell));
+    process_run(process);
+    router_shell_close(routing.shell);
+    return process->exit_code;
+}

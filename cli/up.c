@@ -1,0 +1,401 @@
+/* `baton up`: the fleet of a file on this machine, or some of its nodes. Starts them, prints their
+ * logs under their names, starts again what dies, tells the routers of crashes, and stops all in
+ * order: routers first, so that they finish what they have while their nodes still work. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/commands.h"
+#include "cli/process.h"
+#include "cli/up_child.h"
+#include "cli/up_report.h"
+#include "cli/words.h"
+#include "wire/bond.h"
+
+#define STOP_GRACE_MS 2000u /* beyond `drain`, before SIGKILL */
+
+static const char help[] =
+    "Usage: baton up FLEET.yaml [--only NAME,...] [--OPTION VALUE ...]\n\n"
+    "Starts and supervises the fleet of a file on this machine. A node that dies is\n"
+    "started again. SIGTERM or Ctrl-C stops it: requests are finished first, a second\n"
+    "Ctrl-C does not wait. `ready` on stdout says when it serves.\n\n"
+    "  --only NAME,...  only these nodes; others run elsewhere\n"
+    "  --insecure       listen beyond loopback without keys\n"
+    "  --OPTION VALUE   any option of the file: see configs/reference.yaml\n";
+
+enum up_phase { UP_RUN, UP_STOP_ROUTERS, UP_STOP_WORKERS };
+
+struct up {
+    const struct fleet *fleet;
+    struct loop *loop;
+    struct zctx *zctx;
+    struct up_report *report;
+    struct loop_timer *stop_timer;
+    struct up_child **children; /* [n_children] */
+    size_t n_children;
+    enum up_phase phase;
+    bool was_ready;
+    enum exit_code exit_code;
+    char clients[ZSOCK_ENDPOINT_MAX]; /* of the first router, as it says itself */
+};
+
+/* ---- stopping ---- */
+
+static bool all_gone(const struct up *up, bool only_routers)
+{
+    for (size_t i = 0; i < up->n_children; i++)
+        if (up_child_state(up->children[i]) != UP_GONE &&
+            (!only_routers || up_child_node(up->children[i])->role == OPTIONS_ROUTER))
+            return false;
+    return true;
+}
+
+static void stop_role(struct up *up, bool routers)
+{
+    loop_timer_after(up->stop_timer, (cfg_ms(up->fleet->cfg, "drain") + STOP_GRACE_MS) * NS_PER_MS);
+    for (size_t i = 0; i < up->n_children; i++)
+        if ((up_child_node(up->children[i])->role == OPTIONS_ROUTER) == routers)
+            up_child_stop(up->children[i]);
+}
+
+static void advance(struct up *up)
+{
+    if (up->phase == UP_STOP_ROUTERS && all_gone(up, true)) {
+        up->phase = UP_STOP_WORKERS;
+        stop_role(up, false);
+    }
+    if (all_gone(up, false))
+        loop_stop(up->loop);
+}
+
+static void stop_all(struct up *up, enum exit_code code)
+{
+    if (up->phase != UP_RUN)
+        return;
+    up->phase = UP_STOP_ROUTERS;
+    up->exit_code = code;
+    stop_role(up, true);
+    advance(up);
+}
+
+static void kill_all(struct up *up)
+{
+    for (size_t i = 0; i < up->n_children; i++)
+        up_child_kill(up->children[i]);
+    if (up->phase == UP_STOP_ROUTERS) { /* what rests must not start again */
+        up->phase = UP_STOP_WORKERS;
+        stop_role(up, false);
+    }
+}
+
+static void on_stop_over(void *ctx)
+{
+    LOG_WARN("up", "some nodes have not ended in time, they are killed");
+    kill_all(ctx);
+}
+
+static void on_stop_signal(void *ctx, int signum)
+{
+    struct up *up = ctx;
+
+    if (up->phase == UP_RUN) {
+        LOG_INFO("up", "asked to stop: requests are finished first", log_i64("signal", signum));
+        stop_all(up, EXIT_DONE);
+        return;
+    }
+    LOG_WARN("up", "asked to stop twice, ends at once");
+    kill_all(up);
+}
+
+/* ---- what children do ---- */
+
+static void on_child_signal(void *ctx, int signum)
+{
+    struct up *up = ctx;
+    int wait_status;
+    pid_t pid;
+
+    (void)signum;
+    while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
+        for (size_t i = 0; i < up->n_children; i++)
+            if (up_child_reap(up->children[i], pid, wait_status))
+                break;
+}
+
+static void say_ready(struct up *up)
+{
+    const bool is_default = strcmp(up->clients, "tcp://" FLEET_CLIENTS_DEFAULT) == 0;
+
+    process_say("ready clients=%s", up->clients);
+    if (up->was_ready)
+        return;
+    up->was_ready = true;
+    process_say("ask it something:  baton chat --config %s%s%s \"Hello\"", up->fleet->path,
+                is_default ? "" : " --connect ", is_default ? "" : up->clients);
+}
+
+static void on_line(void *ctx, struct up_child *child, const char *line)
+{
+    struct up *up = ctx;
+    const char *clients = strstr(line, " clients=");
+
+    if (up_child_node(child)->role != OPTIONS_ROUTER)
+        return;
+    if (clients && up->clients[0] == '\0')
+        snprintf(up->clients, sizeof(up->clients), "%s", clients + strlen(" clients="));
+    if (strcmp(line, "ready") == 0)
+        say_ready(up);
+    else if (strcmp(line, "unready") == 0)
+        process_say("unready");
+}
+
+static void on_crash(void *ctx, const struct wire_crash *crash)
+{
+    struct up *up = ctx;
+
+    up_report_crash(up->report, crash);
+}
+
+static void on_gone(void *ctx, struct up_child *child, enum exit_code code)
+{
+    struct up *up = ctx;
+
+    if (code != EXIT_DONE && up->phase == UP_RUN) {
+        LOG_ERROR("up", "a node cannot start, the fleet stops",
+                  log_str("node", up_child_node(child)->name));
+        stop_all(up, code);
+    }
+    advance(up);
+}
+
+/* ---- the folder of the private sockets ---- */
+
+static bool make_run_folder(char *path, size_t path_len)
+{
+    const char *base = getenv("XDG_RUNTIME_DIR");
+
+    if (!base || access(base, W_OK | X_OK) != 0)
+        base = getenv("TMPDIR");
+    if (!base || strlen(base) > 40)
+        base = "/tmp";
+    snprintf(path, path_len, "%s/baton-XXXXXX", base);
+    if (mkdtemp(path)) /* 0700: the sockets in it are for this user alone */
+        return true;
+    process_complain("cannot make a folder for private sockets in %s: %s", base, strerror(errno));
+    return false;
+}
+
+static void remove_run_folder(const struct fleet *fleet, const char *run)
+{
+    char path[PATH_MAX + 80];
+
+    for (size_t i = 0; fleet && i < fleet->n_nodes; i++) {
+        snprintf(path, sizeof(path), "%s/%s", run, fleet->nodes[i].name);
+        unlink(path);
+    }
+    rmdir(run);
+}
+
+/* ---- which nodes ---- */
+
+static bool is_listed(const char *list, const char *name)
+{
+    const size_t len = strlen(name);
+
+    for (const char *at = list; at; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncmp(at, name, len) == 0 && (at[len] == ',' || at[len] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+/* Every word of --only must be a node, and what runs elsewhere must have an address. */
+static enum exit_code check_only(const struct fleet *fleet, const char *only)
+{
+    char names[1024];
+    char *save = NULL;
+
+    snprintf(names, sizeof(names), "%s", only);
+    for (char *name = strtok_r(names, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
+        if (!fleet_find(fleet, name)) {
+            process_complain("%s has no node named '%s'", fleet->path, name);
+            return EXIT_USAGE;
+        }
+    }
+    for (size_t i = 0; i < fleet->n_nodes; i++) {
+        const struct fleet_node *node = &fleet->nodes[i];
+
+        if (!node->is_auto)
+            continue;
+        process_complain("%s: node '%s' listens on 'auto', a private socket of one `baton up`. "
+                         "With --only nodes run apart: give it an address, as  listen: "
+                         "10.0.0.5:7000",
+                         node->where, node->name);
+        return EXIT_CONFIG;
+    }
+    return EXIT_DONE;
+}
+
+/* ---- life ---- */
+
+static enum status open_children(struct up *up, const char *only, char *const *passed, int n_passed)
+{
+    static const int colors[] = {36, 33, 32, 35, 34, 31};
+    const bool is_terminal = isatty(STDERR_FILENO) == 1;
+
+    up->children = mem_alloc_zero(up->fleet->n_nodes, sizeof(struct up_child *));
+    if (!up->children)
+        return STATUS_NO_MEMORY;
+    for (size_t i = 0; i < up->fleet->n_nodes; i++) {
+        const struct up_child_cfg cfg = {.loop = up->loop,
+                                         .fleet = up->fleet,
+                                         .node = &up->fleet->nodes[i],
+                                         .run = up->fleet->run,
+                                         .passed = passed,
+                                         .n_passed = n_passed,
+                                         .color = is_terminal ? colors[i % 6] : 0,
+                                         .on_line = on_line,
+                                         .on_crash = on_crash,
+                                         .on_gone = on_gone,
+                                         .ctx = up};
+        enum status status;
+
+        if (only && !is_listed(only, cfg.node->name))
+            continue;
+        status = up_child_create(&cfg, &up->children[up->n_children]);
+        if (status != STATUS_OK)
+            return status;
+        up->n_children++;
+    }
+    return STATUS_OK;
+}
+
+static enum status up_open(struct up *up, const char *only, char *const *passed, int n_passed)
+{
+    const struct loop_options options = {.name = "up", .clock = clock_monotonic()};
+    const struct zctx_cfg zctx_cfg = {.io_threads = 1, .sockets_max = 3 * BOND_ROUTERS_MAX + 16};
+    enum status status = loop_create(&options, &up->loop);
+
+    if (status == STATUS_OK)
+        status = zctx_open(&zctx_cfg, &up->zctx);
+    if (status == STATUS_OK)
+        status = loop_timer_create(up->loop, on_stop_over, up, &up->stop_timer);
+    if (status == STATUS_OK)
+        status = loop_signal_watch(up->loop, SIGCHLD, on_child_signal, up);
+    if (status == STATUS_OK)
+        status = loop_signal_watch(up->loop, SIGTERM, on_stop_signal, up);
+    if (status == STATUS_OK)
+        status = loop_signal_watch(up->loop, SIGINT, on_stop_signal, up);
+    if (status == STATUS_OK)
+        status = open_children(up, only, passed, n_passed);
+    if (status == STATUS_OK)
+        status = up_report_open(up->fleet, up->loop, up->zctx, up_child_node(up->children[0])->name,
+                                &up->report);
+    return status;
+}
+
+static void up_close(struct up *up)
+{
+    up_report_close(up->report);
+    for (size_t i = 0; i < up->n_children; i++)
+        up_child_destroy(up->children[i]);
+    mem_free(up->children);
+    loop_timer_destroy(up->stop_timer);
+    zctx_close(up->zctx);
+    loop_destroy(up->loop);
+}
+
+static enum exit_code up_run(const struct fleet *fleet, const char *only, char *const *passed,
+                             int n_passed)
+{
+    struct up up = {.fleet = fleet, .exit_code = EXIT_DONE};
+    enum status status;
+
+    signal(SIGPIPE, SIG_IGN); /* NOLINT */
+    process_log_open(fleet);
+    status = up_open(&up, only, passed, n_passed);
+    if (status != STATUS_OK) {
+        process_complain("the supervisor cannot start: %s", status_text(status));
+        up_close(&up);
+        return EXIT_FATAL;
+    }
+    for (size_t i = 0; i < up.n_children; i++)
+        up_child_start(up.children[i]);
+    if (loop_run(up.loop) != STATUS_OK)
+        up.exit_code = EXIT_FATAL;
+    up_close(&up);
+    return up.exit_code;
+}
+
+/* The arguments that are in `all` but not in `rest`: what the configuration has taken. */
+static int passed_on(char *const *all, int n_all, const struct words *rest, char **out)
+{
+    int n = 0;
+
+    for (int i = 0; i < n_all; i++) {
+        bool is_rest = false;
+
+        for (int k = 0; k < rest->n; k++)
+            is_rest |= rest->at[k] == all[i];
+        if (!is_rest)
+            out[n++] = all[i];
+    }
+    return n;
+}
+
+static enum exit_code up_load(const char *path, const char *run, const char *only, int n_args,
+                              char **args)
+{
+    char **rest = mem_alloc_zero(2 * ((size_t)n_args + 1), sizeof(*rest));
+    struct words words = {.at = rest, .n = 0};
+    enum exit_code code = EXIT_CONFIG;
+    char why[FLEET_WHY_MAX];
+    struct fleet *fleet = NULL;
+
+    if (!rest)
+        return EXIT_FATAL;
+    if (fleet_load(path, run, n_args, args, rest, &words.n, &fleet, why) != STATUS_OK) {
+        process_complain("%s", why);
+    } else if (words.n > 0) {
+        process_complain("up: '%s' is not understood; see baton up --help", rest[0]);
+        code = EXIT_USAGE;
+    } else {
+        char **passed = rest + n_args + 1;
+        const int n_passed = passed_on(args, n_args, &words, passed);
+
+        code = only ? check_only(fleet, only) : EXIT_DONE;
+        if (code == EXIT_DONE)
+            code = up_run(fleet, only, passed, n_passed);
+    }
+    remove_run_folder(fleet, run);
+    fleet_destroy(fleet);
+    mem_free(rest);
+    return code;
+}
+
+enum exit_code command_up(int n_args, char **args)
+{
+    struct words words = {.at = args, .n = n_args};
+    char run[PATH_MAX];
+    const char *only;
+
+    if (words_flag(&words, "--help") || words.n == 0) {
+        fputs(help, n_args == 0 ? stderr : stdout);
+        return n_args == 0 ? EXIT_USAGE : EXIT_DONE;
+    }
+    only = words_value(&words, "--only");
+    if (words.n == 0 || words.at[0][0] == '-') {
+        process_complain("up: which fleet? baton up FLEET.yaml");
+        return EXIT_USAGE;
+    }
+    if (!make_run_folder(run, sizeof(run)))
+        return EXIT_ADDRESS;
+    return up_load(words.at[0], run, only, words.n - 1, words.at + 1);
+}
