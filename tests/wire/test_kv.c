@@ -8,10 +8,9 @@
 #include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/rand.h"
-#include "wire/kvdigest.h"
+#include "wire/kvdigest_inline.h"
 #include "wire/kvgeom.h"
 
 static struct kvgeom small_geometry(struct rand *rng)
@@ -148,7 +147,7 @@ static void blocks_and_texts(void **state)
 
 #define PIECE 20000
 
-/* The same by the book, through the library and not the inlined header. */
+/* The same by the book. */
 static uint64_t by_the_book(const struct wire_id *req, uint32_t attempt, uint32_t block,
                             uint32_t first_layer, const uint8_t *bytes, size_t len)
 {
@@ -179,8 +178,10 @@ static void digests_follow_the_book(void **state)
     rand_bytes(&rng, &req, sizeof(req));
     static const size_t lengths[] = {0, 1, 4095, 4096, 4097, 8192, PIECE};
     for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-        assert_true(kvdigest_piece(&req, 1, 2, 3, bytes, lengths[i]) ==
-                    by_the_book(&req, 1, 2, 3, bytes, lengths[i]));
+        uint64_t book = by_the_book(&req, 1, 2, 3, bytes, lengths[i]);
+        assert_true(kvdigest_piece(&req, 1, 2, 3, bytes, lengths[i]) == book);
+        /* The version for machines without wide vectors, which is not chosen here. */
+        assert_true(kvdigest_inline(&req, 1, 2, 3, bytes, lengths[i]) == book);
     }
     /* More leaves than are hashed at once. */
     size_t len = 130 * KVGEOM_LEAF_BYTES + 5;
