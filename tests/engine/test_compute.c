@@ -17,6 +17,8 @@
 #include "engine/crashbox.h"
 #include "rig.h"
 
+#define N_PING_PONGS 100000u
+
 /* What the loop's side has been told. */
 struct told {
     struct loop *loop;
@@ -58,11 +60,18 @@ static void wait_complete(struct told *told, uint32_t n)
 struct fake {
     struct crashbox *box;
     uint32_t n_pieces;         /* to tell in each step */
+    uint32_t n_spins;          /* how long to dawdle before and after the pieces */
     atomic_bool hold, entered; /* stay in the step while held */
     bool flags_set;
     uint64_t step_in_box;
     enum status status;
 };
+
+static void spin(uint32_t n)
+{
+    for (volatile uint32_t i = 0; i < n; i++)
+        continue;
+}
 
 static enum status fake_run(void *exec, const struct engine_step *step, exec_piece_fn piece,
                             void *ctx)
@@ -84,6 +93,7 @@ static enum status fake_run(void *exec, const struct engine_step *step, exec_pie
         assert_true(incarnation == 99 && n == 1 && wire_id_equal(&req, &step->rows[0].req));
     for (uint32_t i = 0; i < fake->n_pieces; i++)
         piece(ctx, &step->rows[0], i, 0, i);
+    spin(fake->n_spins);
     return fake->status;
 }
 
@@ -246,23 +256,42 @@ static void test_engine_behind_thread(void **state)
     loop_destroy(loop);
 }
 
-/* Many short steps: every wake-up arrives. */
+struct ping_pong {
+    struct loop *loop;
+    struct compute *compute;
+    struct fake fake;
+    uint32_t n_complete;
+};
+
+/* Posts the next step from within the event, as a role does. */
+static void on_pong(void *ctx, const struct compute_event *event)
+{
+    struct ping_pong *game = ctx;
+    if (event->kind == COMPUTE_PIECE)
+        return;
+    if (++game->n_complete == N_PING_PONGS) {
+        loop_stop(game->loop);
+        return;
+    }
+    game->fake.n_spins = game->n_complete * 7919u % 16001u;
+    spin(game->n_complete % 97);
+    compute_post(game->compute, &fake_step);
+}
+
+/* Many short steps, each side with its own delay, so that every wake-up is tried while the other is
+ * just going to sleep. A lost one hangs. */
 static void test_ping_pong(void **state)
 {
     (void)state;
-    struct loop *loop = open_loop();
-    struct told told = {.loop = loop};
-    struct fake fake = {.n_pieces = 1};
-    assert_int_equal(compute_create(loop, (struct exec){&fake_ops, &fake}, NULL, 0, on_event, &told,
-                                    &told.compute),
+    struct ping_pong game = {.loop = open_loop(), .fake = {.n_pieces = 1}};
+    assert_int_equal(compute_create(game.loop, (struct exec){&fake_ops, &game.fake}, NULL, 0,
+                                    on_pong, &game, &game.compute),
                      STATUS_OK);
-    for (uint32_t n = 1; n <= 20000; n++) {
-        compute_post(told.compute, &fake_step);
-        wait_complete(&told, n);
-    }
-    assert_int_equal(told.n_pieces, 20000);
-    compute_destroy(told.compute);
-    loop_destroy(loop);
+    compute_post(game.compute, &fake_step);
+    assert_int_equal(loop_run(game.loop), STATUS_OK);
+    assert_int_equal(game.n_complete, N_PING_PONGS);
+    compute_destroy(game.compute);
+    loop_destroy(game.loop);
 }
 
 int main(void)

@@ -34,6 +34,14 @@ static void random_jobs(struct rand *rng, struct rig_job jobs[N_JOBS])
     }
 }
 
+static void copy_job(struct rig_job *to, const struct rig_job *from)
+{
+    *to = *from;
+    to->job.prompt.at = to->prompt;
+    to->job.emitted.at = to->emitted;
+    to->job.sampling = &to->sampling;
+}
+
 /* WHOLE, in random company. */
 static void test_whole_is_truth(void **state)
 {
@@ -114,10 +122,8 @@ static void test_resubmission_goes_on(void **state)
     rig_open(&rig, &cfg, true);
     rig_open(&other, &cfg, true);
     for (size_t k = 0; k < n; k++) {
-        again = job;
-        again.job.prompt.at = again.prompt;
-        again.job.emitted = (struct wire_u32s){again.emitted, k};
-        again.job.sampling = &again.sampling;
+        copy_job(&again, &job);
+        again.job.emitted.n = k;
         again.job.attempt = (uint32_t)k + 1;
         memcpy(again.emitted, truth, k * sizeof *truth);
         assert_int_equal(rig_truth(&again, rest), n - k);
@@ -140,85 +146,58 @@ static void test_resubmission_goes_on(void **state)
     rig_close(&other);
 }
 
-/* Moving the border, or any other part of the job, gives another stream. */
+static void expect_other_stream(const struct rig_job *job, const uint32_t *truth)
+{
+    uint32_t changed[RIG_OUT_MAX];
+    size_t n = rig_truth(job, changed);
+    assert_true(n > 8); /* enough to differ by more than chance */
+    assert_memory_not_equal(changed, truth, (n < 30 ? n : 30) * sizeof *truth);
+}
+
+/* Any part of the job gives another stream, also a moved border. */
 static void test_all_of_the_job_matters(void **state)
 {
     (void)state;
     static struct rig_job job, other;
     static const uint32_t stop_ids[] = {1};
-    uint32_t truth[RIG_OUT_MAX], changed[RIG_OUT_MAX];
+    uint32_t truth[RIG_OUT_MAX], same[RIG_OUT_MAX];
     rig_job_init(&job, 5, 70, 40);
     job.sampling.ignore_eos = true;
     assert_int_equal(rig_truth(&job, truth), 40);
-    for (int what = 0; what < 16; what++) {
-        other = job;
-        other.job.sampling = &other.sampling;
-        other.job.prompt.at = other.prompt;
-        size_t skip = 0;
-        switch (what) {
-        case 0:
-            other.job.seed++;
-            break;
-        case 1:
-            other.sampling.temperature = 0.5;
-            break;
-        case 2:
-            other.sampling.top_k = 7;
-            break;
-        case 3:
-            other.sampling.top_p = 0.5;
-            break;
-        case 4:
-            other.sampling.min_p = 0.5;
-            break;
-        case 5:
-            other.sampling.repetition_penalty = 2;
-            break;
-        case 6:
-            other.sampling.presence_penalty = 1;
-            break;
-        case 7:
-            other.sampling.frequency_penalty = 1;
-            break;
-        case 8:
-            other.sampling.stop_ids = (struct wire_u32s){stop_ids, 1};
-            break;
-        case 9:
-            other.sampling.ignore_eos = false;
-            break;
-        case 10:
-            other.sampling.logprobs = 1;
-            break;
-        case 11:
-            other.sampling.min_tokens = 3;
-            break;
-        case 12:
-            other.sampling.max_tokens = 41;
-            break;
-        case 13:
-            other.prompt[0] ^= 1;
-            break;
-        case 14: /* the first emitted id counted as prompt */
-            other.prompt[70] = truth[0];
-            other.job.prompt.n = 71;
-            skip = 1;
-            break;
-        case 15: /* the border moved the other way */
-            other.job.prompt.n = 69;
-            other.emitted[0] = other.prompt[69];
-            other.job.emitted = (struct wire_u32s){other.emitted, 1};
-            break;
-        }
-        size_t n = rig_truth(&other, changed);
-        assert_true(n > 8 || n < 40);
-        assert_memory_not_equal(changed, truth + skip, (n < 30 ? n : 30) * sizeof *truth);
-    }
-    other = job;
-    other.sampling.min_p = -0.0; /* equals the default, so the wire would not keep its sign */
-    other.job.sampling = &other.sampling;
-    other.job.prompt.at = other.prompt;
-    assert_int_equal(rig_truth(&other, changed), 40);
-    assert_memory_equal(changed, truth, 40 * sizeof *truth);
+#define CHANGE(member, value)                                                                      \
+    do {                                                                                           \
+        copy_job(&other, &job);                                                                    \
+        other.member = value;                                                                      \
+        expect_other_stream(&other, truth);                                                        \
+    } while (0)
+    CHANGE(job.seed, 1);
+    CHANGE(prompt[0], job.prompt[0] ^ 1);
+    CHANGE(sampling.max_tokens, 41);
+    CHANGE(sampling.min_tokens, 3);
+    CHANGE(sampling.temperature, 0.5);
+    CHANGE(sampling.top_k, 7);
+    CHANGE(sampling.top_p, 0.5);
+    CHANGE(sampling.min_p, 0.5);
+    CHANGE(sampling.repetition_penalty, 2);
+    CHANGE(sampling.presence_penalty, 1);
+    CHANGE(sampling.frequency_penalty, 1);
+    CHANGE(sampling.stop_ids, ((struct wire_u32s){stop_ids, 1}));
+    CHANGE(sampling.ignore_eos, false);
+    CHANGE(sampling.logprobs, 1);
+#undef CHANGE
+    copy_job(&other, &job); /* the first emitted id counted as prompt */
+    other.prompt[70] = truth[0];
+    other.job.prompt.n = 71;
+    expect_other_stream(&other, truth + 1);
+    copy_job(&other, &job); /* the border moved the other way */
+    other.job.prompt.n = 69;
+    other.emitted[0] = other.prompt[69];
+    other.job.emitted.n = 1;
+    expect_other_stream(&other, truth);
+    copy_job(&other, &job); /* equals the default, so the wire would not keep its sign */
+    other.sampling.min_p = -0.0;
+    assert_int_equal(rig_truth(&other, same), 40);
+    assert_memory_equal(same, truth, 40 * sizeof *truth);
 }
 
 /* Hands over, lets `spoil` change D's bytes, and tells whether the stream is still the truth. */
