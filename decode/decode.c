@@ -439,22 +439,29 @@ static void hand_back(struct decode *decode, uint64_t now_ns)
     }
 }
 
-/* What every input ends with: follow the notes, forget lost routers' requests, plan a step. */
+static void follow_notes(struct decode *decode, uint64_t now_ns)
+{
+    while (decode->notes_seen < kvt_n_notes(decode->kvt)) {
+        const struct kvt_note note = *kvt_note_at(decode->kvt, decode->notes_seen++);
+
+        take_note(decode, &note, now_ns);
+    }
+}
+
+/* What every input ends with: follow the notes, forget lost routers' requests, plan a step. What
+ * is handed back gives notes of its own. */
 static void settle(struct decode *decode, uint64_t now_ns)
 {
     uint32_t link;
 
     while (bond_take_lost(decode->bond, &link))
         router_lost(decode, link, now_ns);
-    while (decode->notes_seen < kvt_n_notes(decode->kvt)) {
-        const struct kvt_note note = *kvt_note_at(decode->kvt, decode->notes_seen++);
-
-        take_note(decode, &note, now_ns);
-    }
+    follow_notes(decode, now_ns);
     if (decode->step || decode->step_started_ns)
         return;
     decode->step = engine_plan(decode->engine);
     hand_back(decode, now_ns);
+    follow_notes(decode, now_ns);
 }
 
 /* ---- input ---- */

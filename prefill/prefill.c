@@ -407,22 +407,29 @@ static void hand_back(struct prefill *prefill, uint64_t now_ns)
     }
 }
 
-/* What every input ends with: follow the notes, forget lost routers' requests, plan a step. */
+static void follow_notes(struct prefill *prefill, uint64_t now_ns)
+{
+    while (prefill->notes_seen < kvt_n_notes(prefill->kvt)) {
+        const struct kvt_note note = *kvt_note_at(prefill->kvt, prefill->notes_seen++);
+
+        take_note(prefill, &note, now_ns);
+    }
+}
+
+/* What every input ends with: follow the notes, forget lost routers' requests, plan a step. What
+ * is handed back gives notes of its own. */
 static void settle(struct prefill *prefill, uint64_t now_ns)
 {
     uint32_t link;
 
     while (bond_take_lost(prefill->bond, &link))
         router_lost(prefill, link, now_ns);
-    while (prefill->notes_seen < kvt_n_notes(prefill->kvt)) {
-        const struct kvt_note note = *kvt_note_at(prefill->kvt, prefill->notes_seen++);
-
-        take_note(prefill, &note, now_ns);
-    }
+    follow_notes(prefill, now_ns);
     if (prefill->step || prefill->step_started_ns)
         return;
     prefill->step = engine_plan(prefill->engine);
     hand_back(prefill, now_ns);
+    follow_notes(prefill, now_ns);
 }
 
 /* ---- input ---- */

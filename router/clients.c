@@ -113,6 +113,14 @@ void router_client_flush(struct router *router, struct router_req *req, uint64_t
         router_req_free(router, req);
 }
 
+/* Tokens wait too long for credits, or the deadline has passed while they are read drop by drop. */
+static bool too_slow(const struct router *router, const struct router_req *req, uint64_t now_ns)
+{
+    if (req->starved_ns && now_ns - req->starved_ns >= router->cfg.resume_ms * NS_PER_MS)
+        return true;
+    return req->state == ROUTER_ENDED && req->code == STATUS_DONE && now_ns >= req->deadline_ns;
+}
+
 void router_client_tick(struct router *router, struct router_req *req, uint64_t now_ns)
 {
     const uint64_t patience_ns = router->cfg.resume_ms * NS_PER_MS;
@@ -125,8 +133,8 @@ void router_client_tick(struct router *router, struct router_req *req, uint64_t 
         router_req_free(router, req);
         return;
     }
-    if (req->starved_ns && now_ns - req->starved_ns >= patience_ns) {
-        if (req->state == ROUTER_ENDED)
+    if (too_slow(router, req, now_ns)) {
+        if (req->state == ROUTER_ENDED) /* computed, but not read in time */
             req->code = STATUS_SLOW_READER;
         snprintf(req->reason, sizeof(req->reason), "%s", status_text(STATUS_SLOW_READER));
         router_req_end(router, req, STATUS_SLOW_READER, NULL, now_ns);

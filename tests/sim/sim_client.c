@@ -34,6 +34,11 @@ static void draw_request(struct sim *sim, struct sim_request *request)
     uint32_t n_prompt = 1 + (uint32_t)rand_below(rng, rand_chance(rng, 1, 2) ? 40 : 200);
     uint32_t max_tokens = 1 + (uint32_t)rand_below(rng, rand_chance(rng, 1, 3) ? 80 : 20);
 
+    /* Long answers to short prompts make pools run dry: little is reserved, much is needed. */
+    if ((sim->faults & SIM_FAULT_POOL) && rand_chance(rng, 1, 2)) {
+        n_prompt = 1 + (uint32_t)rand_below(rng, 20);
+        max_tokens = 100 + (uint32_t)rand_below(rng, 140);
+    }
     if (n_prompt + max_tokens > SIM_LEN_MAX)
         max_tokens = SIM_LEN_MAX - n_prompt;
     wire_msg_init(&msg, WIRE_KIND_GENERATE);
