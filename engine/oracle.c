@@ -2,21 +2,20 @@
  * lie in the row's blocks:
  *   KV bytes   a splitmix stream, keyed by model seed, layer, kv head, K|V, position and the
  *              rolling hash of all ids up to the position;
- *   next id    XXH3 over all valid KV bytes in the order of the sequence's blocks, then over the
- *              emitted ids, the border, the position, the seed and every sampling field.
+ *   next id    a hash over all valid KV bytes in the order of the sequence's blocks, then over the
+ *              border, the position, the seed, the emitted ids and every sampling field.
  * A row's result therefore cannot depend on its batch or chunk, unless an engine or a transfer put
  * wrong bytes or a wrong row before it: that is what it is for. No state but the pool; the hash of
  * the ids is computed anew for each row, because that is cheaper than keeping it right.
  *
+ * The hash is our own and not the one of wire/kvdigest.h, so that no single mistake blinds both.
+ * Its steps are bijective in each word: one wrong byte always changes it, several nearly always.
  * Sampling fields are hashed one by one, never as a struct (padding), and -0.0 as 0.0, since the
  * wire leaves out what equals its default. */
 #include "engine/oracle.h"
 
 #include <string.h>
 #include <time.h>
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -81,6 +80,63 @@ static uint64_t hash_ids(uint64_t hash, const uint32_t *ids, uint32_t n)
     return hash;
 }
 
+/* ---- the hash -------------------------------------------------------------------------------- */
+
+#define LANES 4u
+
+/* Lanes run independently, so that long runs go at memory speed. */
+struct hash {
+    uint64_t lane[LANES];
+};
+
+static uint64_t step_lane(uint64_t lane, uint64_t word)
+{
+    lane = (lane ^ word) * UINT64_C(0x9fb21c651e98df25);
+    return lane << 29 | lane >> 35;
+}
+
+static struct hash hash_init(void)
+{
+    return (struct hash){{GOLDEN, 2 * GOLDEN, 3 * GOLDEN, 4 * GOLDEN}};
+}
+
+static void hash_u64(struct hash *hash, uint64_t word)
+{
+    hash->lane[0] = step_lane(hash->lane[0], word);
+}
+
+/* One stripe; spelled out, because a loop over lanes is vectorised to something slower. */
+static void hash_stripe(struct hash *hash, const uint8_t *at)
+{
+    uint64_t words[LANES];
+    memcpy(words, at, sizeof words);
+    hash->lane[0] = step_lane(hash->lane[0], words[0]);
+    hash->lane[1] = step_lane(hash->lane[1], words[1]);
+    hash->lane[2] = step_lane(hash->lane[2], words[2]);
+    hash->lane[3] = step_lane(hash->lane[3], words[3]);
+}
+
+static void hash_bytes(struct hash *hash, const uint8_t *at, size_t len)
+{
+    uint8_t rest[LANES * sizeof(uint64_t)] = {0};
+    struct hash now = *hash; /* in registers */
+    size_t i = 0;
+    for (; len - i >= sizeof rest; i += sizeof rest)
+        hash_stripe(&now, at + i);
+    memcpy(rest, at + i, len - i);
+    hash_stripe(&now, rest);
+    *hash = now;
+    hash_u64(hash, len);
+}
+
+static uint64_t hash_value(const struct hash *hash)
+{
+    uint64_t value = 0;
+    for (uint32_t k = 0; k < LANES; k++)
+        value = mix(value, hash->lane[k]);
+    return value;
+}
+
 /* ---- KV -------------------------------------------------------------------------------------- */
 
 /* Writes the KV of one position; hash is that of ids 0..position. */
@@ -102,13 +158,12 @@ static void write_kv(const struct place *place, uint32_t position, uint64_t hash
 
 /* All KV bytes of positions [0, n) as they lie: whole blocks at once, of the last one the rows
  * before n only. */
-static void hash_kv(XXH3_state_t *state, const struct place *place, uint32_t n)
+static void hash_kv(struct hash *hash, const struct place *place, uint32_t n)
 {
     const struct kvgeom *geom = place->geom;
     uint32_t n_whole = n / BLOCK, n_rest = n % BLOCK;
     for (uint32_t i = 0; i < n_whole; i++)
-        XXH3_64bits_update(state, place->pool + place->blocks[i] * place->block_bytes,
-                           place->block_bytes);
+        hash_bytes(hash, place->pool + place->blocks[i] * place->block_bytes, place->block_bytes);
     if (n_rest == 0)
         return;
     const uint8_t *block = place->pool + place->blocks[n_whole] * place->block_bytes;
@@ -116,46 +171,41 @@ static void hash_kv(XXH3_state_t *state, const struct place *place, uint32_t n)
     for (uint32_t layer = 0; layer < geom->n_layers; layer++) {
         for (uint32_t head = 0; head < geom->n_kv_heads; head++) {
             for (uint32_t value = 0; value < 2; value++)
-                XXH3_64bits_update(state, block + kvgeom_row(geom, layer, head, value, 0), len);
+                hash_bytes(hash, block + kvgeom_row(geom, layer, head, value, 0), len);
         }
     }
 }
 
 /* ---- the sampler ----------------------------------------------------------------------------- */
 
-static void hash_u64(XXH3_state_t *state, uint64_t word)
-{
-    XXH3_64bits_update(state, &word, sizeof word);
-}
-
-static void hash_f64(XXH3_state_t *state, double value)
+static void hash_f64(struct hash *hash, double value)
 {
     uint64_t word;
     value += 0.0; /* turns -0.0 into 0.0 */
     memcpy(&word, &value, sizeof word);
-    hash_u64(state, word);
+    hash_u64(hash, word);
 }
 
-static void hash_u32(XXH3_state_t *state, uint32_t value)
+static void hash_u32(struct hash *hash, uint32_t value)
 {
-    hash_u64(state, value);
+    hash_u64(hash, value);
 }
 
-static void hash_flag(XXH3_state_t *state, bool value)
+static void hash_flag(struct hash *hash, bool value)
 {
-    hash_u64(state, value);
+    hash_u64(hash, value);
 }
 
-static void hash_u32s(XXH3_state_t *state, struct wire_u32s values)
+static void hash_u32s(struct hash *hash, struct wire_u32s values)
 {
-    hash_u64(state, values.n);
+    hash_u64(hash, values.n);
     for (size_t i = 0; i < values.n; i++)
-        hash_u64(state, values.at[i]);
+        hash_u64(hash, values.at[i]);
 }
 
-static void hash_sampling(XXH3_state_t *state, const struct wire_sampling *sampling)
+static void hash_sampling(struct hash *hash, const struct wire_sampling *sampling)
 {
-#define FIELD(type, member, key, limit, dflt) hash_##type(state, sampling->member);
+#define FIELD(type, member, key, limit, dflt) hash_##type(hash, sampling->member);
     WIRE_SAMPLING(FIELD)
 #undef FIELD
 }
@@ -163,18 +213,16 @@ static void hash_sampling(XXH3_state_t *state, const struct wire_sampling *sampl
 /* The id at position n, from KV of [0, n). */
 static struct sampled sample(const struct place *place, const struct engine_row *row, uint32_t n)
 {
-    XXH3_state_t state;
-    XXH3_64bits_reset(&state);
-    hash_kv(&state, place, n);
-    hash_u64(&state, row->n_prompt);
-    hash_u64(&state, n);
-    hash_u64(&state, row->seed);
+    struct hash hash = hash_init();
+    hash_kv(&hash, place, n);
+    hash_u64(&hash, row->n_prompt);
+    hash_u64(&hash, n);
+    hash_u64(&hash, row->seed);
     for (uint32_t i = row->n_prompt; i < n; i++) /* what penalties would look at */
-        hash_u64(&state, row->tokens[i]);
-    hash_sampling(&state, row->sampling);
-    uint64_t hash = XXH3_64bits_digest(&state);
-    uint64_t choice = hash & UINT32_MAX, rare = hash >> 32;
-    struct sampled out = {.logprob = -(double)(hash % 4096) / 1024.0};
+        hash_u64(&hash, row->tokens[i]);
+    hash_sampling(&hash, row->sampling);
+    uint64_t value = hash_value(&hash), choice = value & UINT32_MAX, rare = value >> 32;
+    struct sampled out = {.logprob = -(double)(value % 4096) / 1024.0};
     bool may_end = !row->sampling->ignore_eos && n - row->n_prompt >= row->sampling->min_tokens;
     if (may_end && rare % EOS_ONE_IN == 0)
         out.token = ORACLE_EOS;

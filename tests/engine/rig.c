@@ -1,5 +1,5 @@
 /* See rig.h. */
-#include "rig.h"
+#include "tests/engine/rig.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -15,7 +15,7 @@
 #include "base/mem.h"
 #include "engine/compute.h"
 #include "engine/crashbox.h"
-#include "rig.h"
+#include "tests/engine/rig.h"
 
 #define N_PING_PONGS 100000u
 

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "rig.h"
+#include "tests/engine/rig.h"
 
 static void expect_bad(struct engine_cfg cfg, const char *word)
 {

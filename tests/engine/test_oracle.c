@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "rig.h"
+#include "tests/engine/rig.h"
 
 #define N_JOBS 12u
 

@@ -5,7 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "rig.h"
+#include "tests/engine/rig.h"
 
 #define MS UINT64_C(1000000)
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "rig.h"
+#include "tests/engine/rig.h"
 
 #define N_OPS 500000
 #define N_ROUNDS 50
