@@ -205,8 +205,7 @@ static enum status check_sizes(const struct fleet *fleet, char *why)
         return refuse(
             why,
             "oracle: layers %u, kv_heads %u, head_dim %u and elem_bytes %u are no layout: "
-            "head_dim must be a power of two, elem_bytes 1, 2 or 4, and a block of 64 "
-            "tokens less than 2 GiB",
+            "elem_bytes must be 1, 2 or 4, and a block of 64 tokens less than 2 GiB",
             geom.n_layers, geom.n_kv_heads, geom.head_dim, geom.elem_bytes);
     if (cfg_int(fleet->cfg, "kv.blocks") < needed)
         return refuse(

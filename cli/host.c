@@ -30,7 +30,7 @@ static int read_boot_id(char *text, size_t max)
     return n > 0 ? 0 : -1;
 }
 
-void host_identity(char text[HOST_TEXT_MAX])
+void host_identity(char text[HOST_TEXT_MAX], bool share)
 {
     static const struct siphash_key key = {.byte = "baton host ident"};
     struct identity identity;
@@ -38,8 +38,8 @@ void host_identity(char text[HOST_TEXT_MAX])
     uint8_t hash[16];
 
     memset(&identity, 0, sizeof(identity));
-    if (read_boot_id(identity.boot, sizeof(identity.boot)) == 0 && stat("/dev/shm", &shm) == 0 &&
-        stat("/proc/self/ns/pid", &pid) == 0) {
+    if (share && read_boot_id(identity.boot, sizeof(identity.boot)) == 0 &&
+        stat("/dev/shm", &shm) == 0 && stat("/proc/self/ns/pid", &pid) == 0) {
         identity.shm_dev = shm.st_dev;
         identity.shm_ino = shm.st_ino;
         identity.pid_namespace = pid.st_ino;

@@ -4,8 +4,10 @@
  * it on purpose, and then use the network path. */
 #pragma once
 
+#include <stdbool.h>
+
 #define HOST_TEXT_MAX 33
 
-/* 32 hexadecimal digits. Where something cannot be found out the text is drawn at random: then no
- * other node is taken for a neighbour. */
-void host_identity(char text[HOST_TEXT_MAX]);
+/* 32 hexadecimal digits. Where something cannot be found out, or memory is not to be shared, the
+ * text is drawn at random: then no other node is taken for a neighbour. */
+void host_identity(char text[HOST_TEXT_MAX], bool share);

@@ -115,7 +115,7 @@ enum exit_code command_keygen(int n_args, char **args)
     int n_rest = 0;
 
     if (words_flag(&words, "--help") || words.n == 0) {
-        fputs(help, words.n == 0 ? stderr : stdout);
+        fputs(help, n_args == 0 ? stderr : stdout);
         return n_args == 0 ? EXIT_USAGE : EXIT_DONE;
     }
     rest = mem_alloc_zero((size_t)n_args + 1, sizeof(*rest));

@@ -116,10 +116,10 @@ static enum exit_code command_node(enum options_role role, int n_args, char **ar
     const char *run;
     int n_rest = 0;
 
-    if (words_flag(&words, "--help") || words.n == 0 || args[0][0] == '-' || !rest) {
-        fprintf(words.n == 0 ? stderr : stdout, help, fleet_role_name(role));
+    if (n_args == 0 || words_flag(&words, "--help") || args[0][0] == '-' || !rest) {
+        fprintf(n_args == 0 ? stderr : stdout, help, fleet_role_name(role));
         mem_free(rest);
-        return words.n == 0 && n_args == 0 ? EXIT_USAGE : EXIT_DONE;
+        return n_args == 0 ? EXIT_USAGE : EXIT_DONE;
     }
     run = words_value(&words, "--run-folder");
     if (fleet_load(args[0], run, words.n - 1, args + 1, rest, &n_rest, &fleet, why) != STATUS_OK) {

@@ -15,7 +15,7 @@ static const struct cfg_option fleet_options[] = {
      "The oracle's layers. Like every oracle option, the same on all nodes of a fleet.", false},
     {"oracle.kv_heads", CFG_INT, "2", 1, 256, NULL, "heads", "The oracle's KV heads.", false},
     {"oracle.head_dim", CFG_INT, "64", 8, 1024, NULL, "elements",
-     "Elements of one head's key or value; a power of two.", false},
+     "Elements of one head's key or value.", false},
     {"oracle.elem_bytes", CFG_INT, "2", 1, 4, NULL, "bytes", "Bytes of one element: 1, 2 or 4.",
      false},
     {"oracle.seed", CFG_INT, "1", 0, INT64_MAX, NULL, NULL,
@@ -51,6 +51,10 @@ static const struct cfg_option fleet_options[] = {
      false},
     {"kv.transports", CFG_LIST, "tcp", 1, 16, NULL, NULL,
      "UCX transports between machines: tcp, or rc and ud where there is RDMA.", false},
+    {"kv.shared_memory", CFG_BOOL, "true", 0, 0, NULL, NULL,
+     "Move KV through shared memory between nodes that share it. false: over kv.devices like "
+     "between machines, to try that on one.",
+     false},
     {"kv.local_transports", CFG_LIST, "posix,cma", 1, 16, NULL, NULL,
      "UCX transports between nodes that share memory.", false},
 

@@ -14,6 +14,8 @@
 #include "base/rand.h"
 #include "cli/allow.h"
 
+/* A second signal this soon is the same one, sent to the group too (timeout, some shells). */
+#define STOP_TWICE_MS 300u
 #define DESCRIPTORS_SPARE 256u /* log, libraries, client connections come on top as counted */
 
 __attribute__((format(printf, 3, 0))) static void print_line(int fd, const char *lead,
@@ -88,11 +90,14 @@ static void on_signal(void *ctx, int signum)
     struct process *process = ctx;
 
     if (process->draining) {
+        if (loop_now_ns(process->loop) - process->drained_ns < STOP_TWICE_MS * NS_PER_MS)
+            return;
         LOG_WARN("node", "asked to stop twice, ends at once", log_i64("signal", signum));
         process_end(process, EXIT_FAILED);
         return;
     }
     process->draining = true;
+    process->drained_ns = loop_now_ns(process->loop);
     LOG_INFO("node", "asked to stop, finishes what it has", log_i64("signal", signum));
     loop_timer_after(process->drain_timer, cfg_ms(process->fleet->cfg, "drain") * NS_PER_MS);
     process->on_drain(process->ctx);

@@ -27,6 +27,7 @@ struct process {
     void (*on_drain)(void *ctx); /* asked to stop: finish, then call process_end */
     void *ctx;
     bool draining;
+    uint64_t drained_ns; /* since when */
     enum exit_code exit_code;
 };
 

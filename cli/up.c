@@ -19,6 +19,7 @@
 #include "wire/bond.h"
 
 #define STOP_GRACE_MS 2000u /* beyond `drain`, before SIGKILL */
+#define STOP_TWICE_MS 300u  /* a second signal this soon is the same one, sent to the group too */
 
 static const char help[] =
     "Usage: baton up FLEET.yaml [--only NAME,...] [--OPTION VALUE ...]\n\n"
@@ -40,6 +41,7 @@ struct up {
     struct up_child **children; /* [n_children] */
     size_t n_children;
     enum up_phase phase;
+    uint64_t stopped_ns; /* when it was asked to stop */
     bool was_ready;
     enum exit_code exit_code;
     char clients[ZSOCK_ENDPOINT_MAX]; /* of the first router, as it says itself */
@@ -106,9 +108,12 @@ static void on_stop_signal(void *ctx, int signum)
 
     if (up->phase == UP_RUN) {
         LOG_INFO("up", "asked to stop: requests are finished first", log_i64("signal", signum));
+        up->stopped_ns = loop_now_ns(up->loop);
         stop_all(up, EXIT_DONE);
         return;
     }
+    if (loop_now_ns(up->loop) - up->stopped_ns < STOP_TWICE_MS * NS_PER_MS)
+        return;
     LOG_WARN("up", "asked to stop twice, ends at once");
     kill_all(up);
 }

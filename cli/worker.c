@@ -429,7 +429,7 @@ static void fill_setup(struct worker *worker, struct worker_setup *setup)
     const struct engine_cfg engine = fleet_engine_cfg(fleet);
 
     fleet_fingerprint(fleet, worker->fingerprint, worker->numerics);
-    host_identity(worker->host);
+    host_identity(worker->host, cfg_bool(fleet->cfg, "kv.shared_memory"));
     *setup = (struct worker_setup){.engine = engine, .eos = ORACLE_EOS, .host = worker->host};
     setup->kvt =
         (struct kvt_cfg){.self = process->incarnation,
