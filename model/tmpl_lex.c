@@ -222,6 +222,8 @@ static struct tmpl_token lex_raw(struct tmpl_compile *compile)
         leave_tag(lexer, end);
         return token;
     }
+    if (lexer->pos >= lexer->len) /* jinja2 takes an open tag at the very end as nothing */
+        return (struct tmpl_token){.kind = TOKEN_EOF, .line = lexer->line};
     return fail_lexer(compile, "Missing end of raw directive.");
 }
 
@@ -237,6 +239,8 @@ static bool skip_comment(struct tmpl_compile *compile)
             return true;
         }
     }
+    if (lexer->pos >= lexer->len)
+        return true;
     fail_lexer(compile, "Missing end of comment tag.");
     return false;
 }

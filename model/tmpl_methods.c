@@ -82,7 +82,9 @@ TMPL_FILTER(str_swapcase)
         uint32_t code = tmpl_utf8_decode(subject.text + i, &bytes);
         char mapped[TMPL_CASE_BYTES];
 
-        if (tmpl_is_upper(code))
+        if (code == 0x3a3 && tmpl_is_final_sigma(subject.text, subject.len, i))
+            tmpl_put_code(ctx, 0x3c2);
+        else if (tmpl_is_upper(code))
             tmpl_put(ctx, mapped, tmpl_case_map(code, TMPL_TO_LOWER, mapped));
         else if (tmpl_is_lower(code))
             tmpl_put(ctx, mapped, tmpl_case_map(code, TMPL_TO_UPPER, mapped));

@@ -365,8 +365,9 @@ size_t tmpl_float_print(double real, char out[TMPL_FLOAT_BYTES])
         memcpy(out, name, strlen(name));
         return strlen(name);
     }
-    /* Fifteen digits always survive; if they read back the same, they are the shortest. */
-    for (int precision = 14; precision <= 16; precision++) {
+    /* Fifteen digits of a normal number always survive; if they read back the same, they hold the
+     * shortest form. Subnormal numbers have fewer digits to begin with. */
+    for (int precision = isnormal(real) ? 14 : 0; precision <= 16; precision++) {
         snprintf(text, sizeof(text), "%.*e", precision, fabs(real));
         if (strtod(text, NULL) == fabs(real))
             break;

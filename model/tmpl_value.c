@@ -152,7 +152,9 @@ int tmpl_key_compare(const struct tmpl_value *a, const struct tmpl_value *b)
         size_t shorter = a->len < b->len ? a->len : b->len;
         int order = memcmp(a->text, b->text, shorter);
 
-        return order ? order : a->len < b->len ? -1 : a->len > b->len;
+        if (order)
+            return order < 0 ? -1 : 1;
+        return a->len < b->len ? -1 : a->len > b->len;
     }
     for (uint32_t i = 0; i < a->len && i < b->len; i++) {
         int order = tmpl_key_compare(&a->items[i], &b->items[i]);
