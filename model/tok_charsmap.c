@@ -132,6 +132,19 @@ static enum status append_chars(const struct tok_charsmap *map, const char *text
     return status;
 }
 
+/* Marks that are newer than utf8proc's Unicode and short enough to matter: they extend a cluster. */
+static bool is_newer_mark(uint32_t c)
+{
+    return c == 0x897 || (c >= 0x1acf && c <= 0x1add) || (c >= 0x1ae0 && c <= 0x1aeb);
+}
+
+/* Ends a cluster whatever follows. */
+static bool is_control(uint32_t c)
+{
+    const uint32_t controls = 0xfu << 24; /* Zl, Zp, Cc, Cf */
+    return (tok_char_bits(c) & controls) != 0 && c != 0x200c && c != 0x200d;
+}
+
 enum status tok_charsmap_append(const struct tok_charsmap *map, const char *text, size_t len,
                                 struct buf *out)
 {
@@ -143,7 +156,8 @@ enum status tok_charsmap_append(const struct tok_charsmap *map, const char *text
         size_t end = pos + n;
         while (end < len) {
             next = tok_utf8_get(text + end, &n);
-            if (utf8proc_grapheme_break_stateful((int32_t)c, (int32_t)next, &state)) {
+            bool breaks = utf8proc_grapheme_break_stateful((int32_t)c, (int32_t)next, &state);
+            if (breaks && (!is_newer_mark(next) || is_control(c))) {
                 break;
             }
             c = next;

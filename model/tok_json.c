@@ -2,6 +2,7 @@
  * nesting is counted instead of recursed into. Any thread. */
 #include "model/tok_json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -224,25 +225,85 @@ enum status tok_json_u32(struct tok_json *json, uint32_t *out)
     return STATUS_OK;
 }
 
+/* 10 to the power of n, correctly rounded; infinite over 308. */
+static double power_of_ten(int n)
+{
+    static const double small[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                   1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                   1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22, 1e23};
+    if (n < (int)(sizeof small / sizeof *small)) {
+        return small[n];
+    }
+    char text[8];
+    snprintf(text, sizeof text, "1e%d", n < 999 ? n : 999);
+    return strtod(text, NULL);
+}
+
+/* Digits into *value as long as it does not overflow. Returns how many were taken; *skipped counts
+ * the others. */
+static int take_digits(struct tok_json *json, uint64_t *value, int *skipped)
+{
+    int taken = 0;
+    *skipped = 0;
+    for (; json->pos < json->len; json->pos++) {
+        char c = json->text[json->pos];
+        if (c < '0' || c > '9') {
+            break;
+        }
+        uint64_t digit = (uint64_t)(c - '0');
+        if (*skipped > 0 || *value > (UINT64_MAX - digit) / 10) {
+            *skipped += 1;
+        } else {
+            *value = *value * 10 + digit;
+            taken++;
+        }
+    }
+    return taken;
+}
+
+/* The reference rounds twice, once to the significand and once with the power of ten; equal scores
+ * of its pieces depend on that, so this does the same. */
 enum status tok_json_double(struct tok_json *json, double *out)
 {
     tok_json_peek(json);
     size_t start = json->pos;
-    size_t n = number_span(json);
-    char copy[64];
-    if (n > 0 && n < sizeof copy) {
-        memcpy(copy, json->text + start, n);
-        copy[n] = 0;
-        char *end;
-        double value = strtod(copy, &end);
-        bool digit = (copy[0] >= '0' && copy[0] <= '9') || copy[0] == '-';
-        if (end == copy + n && digit && value - value == 0.0) {
-            *out = value;
-            return STATUS_OK;
-        }
+    uint64_t significand = 0, power = 0;
+    int exponent = 0, skipped, unused;
+    bool negative = json->pos < json->len && json->text[json->pos] == '-';
+    json->pos += negative;
+    size_t first = json->pos;
+    bool good = take_digits(json, &significand, &skipped) > 0;
+    good &= json->pos - first == 1 || (json->pos > first && json->text[first] != '0');
+    exponent += skipped;
+    if (good && json->pos < json->len && json->text[json->pos] == '.') {
+        json->pos++;
+        int n = skipped == 0 ? take_digits(json, &significand, &unused)
+                             : take_digits(json, &power, &unused);
+        good = n > 0 || (skipped == 0 && unused > 0);
+        exponent -= skipped == 0 ? n : 0;
     }
-    json->pos = start;
-    return tok_json_expected(json, "a finite number");
+    if (good && json->pos < json->len && (json->text[json->pos] | 32) == 'e') {
+        json->pos++;
+        bool minus = json->pos < json->len && json->text[json->pos] == '-';
+        json->pos += minus || (json->pos < json->len && json->text[json->pos] == '+');
+        power = 0;
+        good = take_digits(json, &power, &unused) > 0;
+        int by = unused > 0 || power > 9999 ? 9999 : (int)power;
+        exponent += minus ? -by : by;
+    }
+    double value = (double)significand;
+    for (; exponent < -308 && value != 0; exponent += 308) {
+        value /= 1e308;
+    }
+    value = value == 0     ? 0
+            : exponent < 0 ? value / power_of_ten(-exponent)
+                           : value * power_of_ten(exponent);
+    if (!good || value - value != 0.0) {
+        json->pos = start;
+        return tok_json_expected(json, "a finite number");
+    }
+    *out = negative ? -value : value;
+    return STATUS_OK;
 }
 
 static bool take_word(struct tok_json *json, const char *word)

@@ -24,6 +24,12 @@
     "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}"             \
     "\\x{202f}\\x{205f}\\x{3000}"
 
+/* \w of Oniguruma, for use inside a class; PCRE2's has neither marks nor letter numbers. */
+#define WORD_RANGES                                                                                \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"                        \
+    "\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define WORD_CATEGORIES "L M NdNlPc"
+
 struct tok_regex {
     pcre2_code *code;
 };
@@ -129,6 +135,20 @@ static void put_class(struct translator *t, const char *ranges, const char *cate
     }
 }
 
+/* \b, or \B: between a word character and none, or between two alike. */
+static void put_boundary(struct translator *t, bool differ)
+{
+    put(t, "(?:(?<=");
+    put_class(t, WORD_RANGES, WORD_CATEGORIES, false);
+    put(t, differ ? ")(?!" : ")(?=");
+    put_class(t, WORD_RANGES, WORD_CATEGORIES, false);
+    put(t, ")|(?<!");
+    put_class(t, WORD_RANGES, WORD_CATEGORIES, false);
+    put(t, differ ? ")(?=" : ")(?!");
+    put_class(t, WORD_RANGES, WORD_CATEGORIES, false);
+    put(t, "))");
+}
+
 static enum status translate_hex4(struct translator *t)
 {
     char text[16];
@@ -175,11 +195,15 @@ static enum status translate_escape(struct translator *t)
         if (c == 'W' && t->in_class) {
             return refuse(t, "\\W in a class");
         }
-        put_class(t,
-                  "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}\\x{200c}"
-                  "\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}"
-                  "\\x{1f170}-\\x{1f189}",
-                  "L M NdNlPc", c == 'W');
+        put_class(t, WORD_RANGES, WORD_CATEGORIES, c == 'W');
+        return STATUS_OK;
+    case 'b':
+    case 'B':
+        if (t->in_class) {
+            put(t, "\\b");
+        } else {
+            put_boundary(t, c == 'b');
+        }
         return STATUS_OK;
     case 'h':
         put_class(t, "0-9A-Fa-f", "", false);
@@ -188,7 +212,7 @@ static enum status translate_escape(struct translator *t)
         break;
     }
     bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    if (letter && strchr("nrtfvaexDbBAzZ0", c) == NULL) {
+    if (letter && strchr("nrtfvaexAzZ0", c) == NULL) {
         t->pos--;
         return refuse(t, "an escape of its own kind");
     }

@@ -55,7 +55,8 @@ static enum status encode_section(const struct job *job, const char *text, size_
         if (status == STATUS_OK && id != TOKENIZER_ID_NONE) {
             status = tok_ids_put(&job->work->ids, id);
         }
-        done = end;
+        /* A token may lie in the spaces that the one before it stripped. */
+        done = end > done ? end : done;
     }
     return status;
 }
@@ -75,7 +76,7 @@ static enum status encode_text(const struct job *job, const char *text, size_t l
         if (status == STATUS_OK && id != TOKENIZER_ID_NONE) {
             status = tok_ids_put(&job->work->ids, id);
         }
-        done = end;
+        done = end > done ? end : done;
     }
     return status;
 }

@@ -1,5 +1,5 @@
-/* A tokenizer on a pipe, for scripts that compare it with others. Reads requests from standard input
- * and answers each on standard output; numbers are 32-bit, native order.
+/* A tokenizer on a pipe, for scripts that compare it with others. Reads requests from standard
+ * input and answers each on standard output; numbers are 32-bit, native order.
  *
  *   usage: tok_pipe FILE
  *   encode: 'e', flags, length, text    -> n, ids
