@@ -262,8 +262,6 @@ static bool session_take(struct router *router, struct router_node *node, uint32
 {
     enum status status = node ? wire_session_take(&node->session, msg, now_ns) : STATUS_STALE;
 
-    if (PLANTED(13) && node && status == STATUS_AGAIN)
-        return true;
     if (status == STATUS_STALE) {
         router->counts.messages_stale++;
         if (msg->kind != WIRE_KIND_BYE)

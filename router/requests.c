@@ -145,7 +145,8 @@ static void take_token(struct router *router, struct router_req *req, bool from_
                        const struct wire_token *token, uint64_t now_ns)
 {
     if (from_d && req->state != ROUTER_DECODE) {
-        router_unplace_p(router, req, false); /* D has all of it, P has let go */
+        /* P has let go when D said so, but that word may be lost with their session. */
+        router_unplace_p(router, req, true);
         req->state = ROUTER_DECODE;
     }
     if (!take_id(router, req, token->index, token->token, token->logprob, token->end, now_ns))
@@ -282,7 +283,7 @@ void router_req_node_lost(struct router *router, struct router_req *req, uint32_
     if (req->p == node) {
         router_unplace_p(router, req, false);
         /* With the first token sent, D may hold everything: it tells, or its pair fails. */
-        if (req->state == ROUTER_PREFILL || req->d == ROUTER_NONE) {
+        if ((req->state == ROUTER_PREFILL || req->d == ROUTER_NONE) && !PLANTED(13)) {
             resubmit(router, req, now_ns);
             return;
         }

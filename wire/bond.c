@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "wire/plant.h"
 #include "wire/session.h"
 
 enum bond_state { BOND_FREE, BOND_DOWN, BOND_JOINING, BOND_REFUSED, BOND_UP };
@@ -66,7 +67,7 @@ static void router_join(struct bond *bond, struct bond_router *router, uint32_t 
 /* The session is over; whatever it carried counts as lost. */
 static void router_lose(struct bond_router *router)
 {
-    if (router->state == BOND_UP)
+    if (router->state == BOND_UP && !PLANTED(22))
         router->lost = true;
 }
 

@@ -2,6 +2,7 @@
 #include "wire/session.h"
 
 #include "base/clock.h"
+#include "wire/plant.h"
 
 void wire_session_open(struct wire_session *session, uint32_t link, uint32_t number, uint64_t self,
                        uint64_t peer, uint64_t now_ns)
@@ -55,11 +56,11 @@ enum status wire_session_take(struct wire_session *session, const struct wire_ms
     if (!unnumbered && msg->seq <= session->seen) {
         return STATUS_AGAIN;
     }
-    if (!unnumbered && msg->seq != session->seen + 1) {
+    if (!unnumbered && msg->seq != session->seen + 1 && !PLANTED(21)) {
         session->broken = true;
         return STATUS_LOST;
     }
-    session->seen += unnumbered ? 0 : 1;
+    session->seen = unnumbered ? session->seen : msg->seq;
     session->peer = msg->from;
     session->heard_ns = now_ns;
     return STATUS_OK;

@@ -242,7 +242,7 @@ static void message_event(struct sim *sim, struct sim_proc *proc, const struct s
     char line[256];
     enum status status;
 
-    if (!sim->conns[event->conn].open)
+    if (event->conn && !sim->conns[event->conn].open) /* 0: the supervisor's */
         return;
     arena_reset(sim->arena);
     status = wire_msg_decode(event->bytes, event->len, sim->arena, &msg, &why);
@@ -477,7 +477,7 @@ static void run(struct sim *sim)
         } else if (!sim->healed || !clients_finished(sim)) {
             quiet_by_ns = 0;
         } else if (quiet_by_ns == 0) {
-            quiet_by_ns = sim->now_ns + 60 * NS_PER_S;
+            quiet_by_ns = sim->now_ns + SIM_QUIET_MS * NS_PER_MS;
         } else if (sim->report->n_events % 16 == 0 && sim_check_quiet(sim, false)) {
             return;
         } else if (sim->now_ns > quiet_by_ns) {

@@ -32,6 +32,10 @@
 #define SIM_BOUND_MS 4000u /* over the deadline: the promise of every request */
 #define SIM_LEN_MAX 256u   /* tokens of a sequence */
 #define SIM_TICK_MS 50u
+#define SIM_QUIET_MS                                                                               \
+    16000u                 /* after the last answer nothing is left: a stream waits 8 s for its    \
+                              client, a fence comes after 5, a pairing takes 2 */
+#define SIM_CRASHES_MAX 4u /* of one request: two strikes, and those not yet reported */
 
 enum sim_fault {
     SIM_FAULT_DROP = 1 << 0,      /* messages between our processes: dropped, */
@@ -159,6 +163,12 @@ struct sim_proc {
     uint64_t n_ticks;
 };
 
+/* A request that was in the step of crashes. */
+struct sim_crash {
+    struct wire_id req;
+    uint32_t n;
+};
+
 struct sim {
     struct sim_options options;
     struct sim_report *report;
@@ -180,7 +190,9 @@ struct sim {
     uint32_t faults;        /* this seed's */
     uint64_t faults_end_ns; /* then everything heals */
     bool healed;
-    uint64_t delay_ns;     /* usual one way */
+    uint64_t delay_ns;            /* usual one way */
+    struct sim_crash crashes[64]; /* who crashed how often */
+    uint32_t n_crashes;
     uint64_t crash_print;  /* a prompt's first id that crashes whoever runs it; UINT64_MAX none */
     uint8_t last[64][512]; /* old messages for SIM_FAULT_STALE */
     size_t last_len[64];

@@ -231,6 +231,7 @@ static bool may_fail(const struct sim *sim, const struct sim_client *client, enu
     case STATUS_NOT_FOUND: /* attach after the router died or the stream had ended */
         return client->attach;
     case STATUS_DEADLINE:
+        return client->stingy || client->mute || client->attach;
     case STATUS_LOST:
     case STATUS_UNREACHABLE:
     case STATUS_IO:

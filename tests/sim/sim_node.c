@@ -236,12 +236,30 @@ static void report_crash(struct sim *sim, struct sim_proc *proc, const struct en
     }
 }
 
+/* The router must end a request that crashes nodes again and again. */
+static void count_crash(struct sim *sim, const struct wire_id *req)
+{
+    uint32_t i = 0;
+
+    while (i < sim->n_crashes && !wire_id_equal(&sim->crashes[i].req, req))
+        i++;
+    if (i == sim->n_crashes) {
+        if (i == 64)
+            return;
+        sim->crashes[sim->n_crashes++] = (struct sim_crash){.req = *req};
+    }
+    if (++sim->crashes[i].n > SIM_CRASHES_MAX)
+        sim_violation(sim, "one request has crashed %u nodes", sim->crashes[i].n);
+}
+
 /* A prompt that begins with the poisoned id crashes whoever computes it. */
-static bool step_crashes(const struct sim *sim, const struct engine_step *step)
+static bool step_crashes(struct sim *sim, const struct engine_step *step)
 {
     for (uint32_t i = 0; i < step->n_rows; i++)
-        if (step->rows[i].tokens[0] == sim->crash_print)
+        if (step->rows[i].tokens[0] == sim->crash_print) {
+            count_crash(sim, &step->rows[i].req);
             return true;
+        }
     return false;
 }
 
@@ -356,7 +374,7 @@ void sim_node_message(struct sim *sim, struct sim_proc *proc, uint32_t conn,
         decode_message(proc->decode, conn, msg, now_ns);
     else
         router_message(proc->router,
-                       sim->procs[sim->conns[conn].end[0]].kind == SIM_CLIENT && conn
+                       conn && sim->procs[sim->conns[conn].end[0]].kind == SIM_CLIENT
                            ? ROUTER_DOOR_CLIENT
                            : ROUTER_DOOR_NODE,
                        conn, msg, now_ns);
