@@ -45,14 +45,22 @@ static const struct setting settings_both[] = {
     {"PROTO_ENABLE", "n"},
 };
 
+/* Options of transports go by their names inside UCX's own tables: with the prefix of the
+ * environment variable (UCX_POSIX_, UCX_TCP_) ucp_config_modify accepts them too and they do
+ * nothing. RX_BUFS_GROW: a pair starts with 1 MiB of /dev/shm instead of 4 MiB (containers often
+ * have 64 MiB in all) and takes more only while offers lie unread, 8 KiB each. */
+static const struct setting settings_local[] = {
+    {"MM_RX_BUFS_GROW", "128"},
+};
+
 /* ZCOPY_THRESH: when a peer closes the connection in the middle of a zero-copy TCP send, UCX 1.13.1
  * completes that send twice (uct_tcp_ep_sendv) and its assertion aborts the sender: a fence at D
  * would kill P. Copied sends do not have that path; with segments of 256 KiB they are also faster
  * (loopback: 6-7 GB/s against 4-5 GB/s zero-copy in the default segments). */
 static const struct setting settings_network[] = {
     {"ZCOPY_THRESH", "inf"},
-    {"TCP_TX_SEG_SIZE", "256k"},
-    {"TCP_RX_SEG_SIZE", "256k"},
+    {"TX_SEG_SIZE", "256k"},
+    {"RX_SEG_SIZE", "256k"},
 };
 
 /* Options in libucs, by ucs_global_opts_set_value. */
@@ -79,8 +87,13 @@ static bool is_ours(const char *name, size_t len)
                                           {"NET_DEVICES", ""},
                                           {"SHM_DEVICES", ""},
                                           {"DEBUG_SIGNO", ""},
-                                          {"MEM_EVENTS", ""}};
+                                          {"MEM_EVENTS", ""},
+                                          {"POSIX_RX_BUFS_GROW", ""},
+                                          {"SYSV_RX_BUFS_GROW", ""},
+                                          {"TCP_TX_SEG_SIZE", ""},
+                                          {"TCP_RX_SEG_SIZE", ""}};
     return is_among(settings_both, COUNT(settings_both), name, len) ||
+           is_among(settings_local, COUNT(settings_local), name, len) ||
            is_among(settings_network, COUNT(settings_network), name, len) ||
            is_among(settings_global, COUNT(settings_global), name, len) ||
            is_among(more, COUNT(more), name, len);
@@ -298,6 +311,16 @@ static enum status config_set(ucp_config_t *config, const char *name, const char
     return STATUS_OK;
 }
 
+static enum status config_set_all(ucp_config_t *config, const struct setting *settings, size_t n,
+                                  char *error)
+{
+    enum status status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < n; i++) {
+        status = config_set(config, settings[i].name, settings[i].value, error);
+    }
+    return status;
+}
+
 static enum status config_fill(ucp_config_t *config, const struct kvt_ucx_cfg *cfg,
                                enum kvt_path path, char *error)
 {
@@ -308,18 +331,17 @@ static enum status config_fill(ucp_config_t *config, const struct kvt_ucx_cfg *c
     names_join(&names, tls);
     names_parse(cfg->devices, &names);
     names_join(&names, devices);
-    enum status status = config_set(config, "TLS", tls, error);
+    const struct setting lists[] = {
+        {"TLS", tls}, {"NET_DEVICES", local ? "all" : devices}, {"SHM_DEVICES", "all"}};
+    enum status status = config_set_all(config, lists, COUNT(lists), error);
     if (status == STATUS_OK) {
-        status = config_set(config, "NET_DEVICES", local ? "all" : devices, error);
+        status = config_set_all(config, settings_both, COUNT(settings_both), error);
     }
-    if (status == STATUS_OK) {
-        status = config_set(config, "SHM_DEVICES", "all", error);
+    if (status == STATUS_OK && local) {
+        status = config_set_all(config, settings_local, COUNT(settings_local), error);
     }
-    for (size_t i = 0; status == STATUS_OK && i < COUNT(settings_both); i++) {
-        status = config_set(config, settings_both[i].name, settings_both[i].value, error);
-    }
-    for (size_t i = 0; status == STATUS_OK && !local && i < COUNT(settings_network); i++) {
-        status = config_set(config, settings_network[i].name, settings_network[i].value, error);
+    if (status == STATUS_OK && !local) {
+        status = config_set_all(config, settings_network, COUNT(settings_network), error);
     }
     return status;
 }

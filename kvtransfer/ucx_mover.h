@@ -19,8 +19,8 @@
 
 #define KVT_UCX_PEERS_MAX 1024u             /* of peers_max */
 #define KVT_UCX_PIECE_BYTES_MAX (64u << 20) /* one offer */
-#define KVT_UCX_DESCRIPTORS_EACH 10u        /* per pair: 5 of the worker, the rest connections */
-#define KVT_UCX_BYTES_EACH (3300u * 1024u)  /* per pair at most (shared memory; TCP: a third) */
+#define KVT_UCX_DESCRIPTORS_EACH 10u        /* per pair; 5 or 6 in use, more while offers wait */
+#define KVT_UCX_BYTES_EACH (1536u * 1024u)  /* per pair (0.9 MB, with posix 1.1 MB of /dev/shm) */
 #define KVT_UCX_LOCAL_WINDOW (8u << 20)     /* bytes a local pair hands to UCX at once */
 #define KVT_UCX_ERROR_MAX 512               /* an error's sentence */
 #define KVT_UCX_TRANSPORT_MAX 256           /* text of kvt_ucx_transport */

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -207,6 +208,31 @@ static void listens_on_loopback_only(void **state)
     end_close(&d);
 }
 
+/* A container's /dev/shm often has 64 MiB; with UCX's own setting a pair takes 4 MiB of it. */
+static void a_local_pair_is_small(void **state)
+{
+    (void)state;
+    struct end end;
+    size_t bytes = 0;
+    int n = 0;
+    end_open(&end, NULL);
+    end_act(&end, KVT_ACT_OPEN, KVT_PATH_LOCAL);
+    assert_true(duo_pump(&end, NULL, &end.n_opened, 1));
+    for (int fd = 3; fd < 1000; fd++) {
+        char path[64], target[256] = "";
+        struct stat stat;
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        if (readlink(path, target, sizeof(target) - 1) > 0 && strstr(target, "/shm/") != NULL &&
+            fstat(fd, &stat) == 0) {
+            bytes += (size_t)stat.st_size;
+            n++;
+        }
+    }
+    assert_true(n > 0);
+    assert_in_range(bytes, 1, 3 * 512 * 1024);
+    end_close(&end);
+}
+
 /* What the user's environment says about our own settings does not count. */
 static void environment_is_overruled(void **state)
 {
@@ -399,6 +425,7 @@ int main(void)
         cmocka_unit_test(beyond_loopback_needs_private),
         cmocka_unit_test(too_few_descriptors),
         cmocka_unit_test(listens_on_loopback_only),
+        cmocka_unit_test(a_local_pair_is_small),
         cmocka_unit_test(environment_is_overruled),
         cmocka_unit_test(strangers_change_nothing),
         cmocka_unit_test(too_many_offers),
