@@ -51,7 +51,7 @@ static bool out_init(struct kvt *kvt, struct kvt_out *out)
     out->order = mem_alloc_zero(kvt->pieces_max, sizeof(*out->order));
     out->ready = mem_alloc_zero(kvt->pieces_max, sizeof(*out->ready));
     out->digests = mem_alloc_zero(kvt->pieces_max, sizeof(*out->digests));
-    out->note = mem_alloc_zero(1, WIRE_TOKEN_BYTES_MAX);
+    out->note = mem_alloc_zero(1, KVT_NOTE_BYTES_MAX);
     for (uint32_t i = 0; i < KVT_LENDS_MAX; i++) {
         out->lends[i].out = out;
         out->lends[i].have = mem_alloc_zero(kvt->have_words, sizeof(uint64_t));
@@ -65,7 +65,7 @@ static bool in_init(struct kvt *kvt, struct kvt_in *in)
     in->blocks = mem_alloc_zero(kvt->cfg.blocks_max, sizeof(*in->blocks));
     in->pieces = mem_alloc_zero(kvt->pieces_max, sizeof(*in->pieces));
     in->digests = mem_alloc_zero(kvt->pieces_max, sizeof(*in->digests));
-    in->note = mem_alloc_zero(1, WIRE_TOKEN_BYTES_MAX);
+    in->note = mem_alloc_zero(1, KVT_NOTE_BYTES_MAX);
     return in->blocks && in->pieces && in->digests && in->note;
 }
 

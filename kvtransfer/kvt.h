@@ -33,6 +33,7 @@
 #define KVT_REPAIR_MS 250u     /* pause before D opens a lost pair again */
 #define KVT_INCOMPATIBLE_MS 5000u /* the same after a refusal */
 #define KVT_POSTS_MAX 64u         /* offers of one pair that its mover has not completed */
+#define KVT_NOTE_BYTES_MAX 4096u  /* the role's note in a seal */
 #define KVT_LENDS_MAX 4u /* wants of one hand-over: the newest, and older ones that drain */
 
 struct kvt;
@@ -119,7 +120,7 @@ enum status kvt_out_open(struct kvt *kvt, const struct wire_id *req, uint32_t at
  * offer it as soon as it is wanted. Once a piece. */
 void kvt_out_ready(struct kvt *kvt, const struct wire_id *req, uint32_t attempt, uint32_t block,
                    uint32_t group, uint64_t digest, uint64_t now_ns);
-/* Every piece is ready; note goes into the seal (copied; at most WIRE_TOKEN_BYTES_MAX). */
+/* Every piece is ready; note goes into the seal (copied; at most KVT_NOTE_BYTES_MAX). */
 void kvt_out_seal(struct kvt *kvt, const struct wire_id *req, uint32_t attempt, const uint8_t *note,
                   size_t note_len, uint64_t now_ns);
 /* Ends it, D is told: OUT_CLOSED follows, at once or when all offers are completed or fenced. For a

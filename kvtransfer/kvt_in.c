@@ -450,7 +450,7 @@ void kvt_fetch_seal(struct kvt *kvt, struct kvt_pair *pair, const struct wire_ms
     if (!in || in->pair != pair || in->state != KVT_IN_FILLING) {
         return;
     }
-    if (msg->seal.digests.n != in->n_wanted || msg->seal.note.len > WIRE_TOKEN_BYTES_MAX) {
+    if (msg->seal.digests.n != in->n_wanted || msg->seal.note.len > KVT_NOTE_BYTES_MAX) {
         in_fail(kvt, in, STATUS_PROTOCOL);
         return;
     }

@@ -620,7 +620,7 @@ void kvt_out_seal(struct kvt *kvt, const struct wire_id *req, uint32_t attempt, 
     }
     CHECK_MSG(out->n_ready == out->n_blocks * kvt->n_groups,
               "every piece is ready before the seal");
-    CHECK(note_len <= WIRE_TOKEN_BYTES_MAX);
+    CHECK(note_len <= KVT_NOTE_BYTES_MAX);
     if (note_len > 0) {
         memcpy(out->note, note, note_len);
     }

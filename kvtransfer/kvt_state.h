@@ -130,7 +130,7 @@ struct kvt_out {
     uint32_t *order;   /* [pieces_max] pieces in the order they became ready */
     uint8_t *ready;    /* [pieces_max] */
     uint64_t *digests; /* [pieces_max] */
-    uint8_t *note;     /* [WIRE_TOKEN_BYTES_MAX] */
+    uint8_t *note;     /* [KVT_NOTE_BYTES_MAX] */
     size_t note_len;
     struct kvt_note end; /* the final note, once its cause is known */
 };
@@ -178,7 +178,7 @@ struct kvt_in {
     uint32_t *blocks;  /* [blocks_max] pool indices */
     uint8_t *pieces;   /* [pieces_max] enum kvt_piece_state */
     uint64_t *digests; /* [pieces_max] from the header, or before it from the seal */
-    uint8_t *note;     /* [WIRE_TOKEN_BYTES_MAX] */
+    uint8_t *note;     /* [KVT_NOTE_BYTES_MAX] */
     size_t note_len;
 };
 

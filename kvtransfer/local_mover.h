@@ -41,7 +41,7 @@ typedef void local_mover_deliver(void *ctx, uint32_t node, const struct kvt_even
 struct local_mover_cfg {
     uint32_t nodes_max;
     uint32_t workers_max; /* two a pair */
-    uint32_t moves_max;   /* offers at once: KVT_POSTS_MAX a pair */
+    uint32_t moves_max;   /* offers at once: KVT_POSTS_MAX a worker, and forged ones */
     uint64_t seed;
     struct local_mover_faults faults;
     local_mover_watch *watch; /* may be NULL */

@@ -1,5 +1,5 @@
 /* See kvt_puppet.h. */
-#include "kvt_puppet.h"
+#include "tests/kvtransfer/kvt_puppet.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -13,7 +13,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "kvt_world_state.h"
+#include "tests/kvtransfer/kvt_world_state.h"
 #include "wire/kvdigest.h"
 
 #define CLOSE_BOUND_MS (KVT_STALL_MS + 600u)

@@ -1,6 +1,6 @@
 /* The world's physics: nodes, wires, the mover, block ownership and time. What the roles do and
  * what they check is in kvt_script.c. */
-#include "kvt_world_state.h"
+#include "tests/kvtransfer/kvt_world_state.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
 
 #include "base/arena.h"
 #include "base/rand.h"
-#include "kvt_world.h"
+#include "tests/kvtransfer/kvt_world.h"
 #include "kvtransfer/kvt.h"
 #include "kvtransfer/local_mover.h"
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "kvt_puppet.h"
+#include "tests/kvtransfer/kvt_puppet.h"
 #include "wire/kvdigest.h"
 
 static const uint32_t blocks[PUPPET_BLOCKS_MAX] = {9, 4, 30, 7, 11};

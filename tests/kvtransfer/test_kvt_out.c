@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "kvt_puppet.h"
+#include "tests/kvtransfer/kvt_puppet.h"
 
 static const uint32_t blocks[PUPPET_BLOCKS_MAX] = {9, 4, 30, 7, 11};
 

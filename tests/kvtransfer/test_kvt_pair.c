@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "kvt_puppet.h"
+#include "tests/kvtransfer/kvt_puppet.h"
 
 static int setup(void **state)
 {

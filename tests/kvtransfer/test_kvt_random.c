@@ -10,14 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "kvt_world.h"
+#include "tests/kvtransfer/kvt_world.h"
 
 #define BUSY_MS 9000u
 
 #ifdef BATON_PLANT
 #define SEEDS 400u
 #else
-#define SEEDS 300u
+#define SEEDS 200u
 #endif
 
 static void add(struct world_sums *sums, struct world_sums one)
