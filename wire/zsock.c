@@ -35,29 +35,10 @@ void zsock_link_down(struct zsock *sock, uint32_t number)
     sock->handler.down(sock->handler.ctx, number);
 }
 
-/* The link of a message's sender, made if it is new; 0 where the message is to be dropped. */
-static uint32_t router_link(struct zsock *sock, zmq_msg_t *id, zmq_msg_t *payload)
+static uint32_t router_link_add(struct zsock *sock, const void *bytes, size_t len, int fd,
+                                const char *user)
 {
-    const void *bytes = zmq_msg_data(id);
-    size_t len = zmq_msg_size(id);
-    int fd = zmq_msg_get(payload, ZMQ_SRCFD);
-    struct zlink *link = zlink_by_id(sock->links, bytes, len);
-    if (link && link->fd == fd) {
-        zlink_use(sock->links, link);
-        return link->number;
-    }
-    while (!sock->closing && zsock_monitor_drain(sock)) {
-    }
-    link = zlink_by_id(sock->links, bytes, len);
-    if (link) { /* its own routing id, another connection */
-        uint32_t old = link->number;
-        zlink_drop(sock->links, link);
-        zsock_link_down(sock, old);
-    }
-    if (sock->closing) {
-        return 0;
-    }
-    const char *user = zmq_msg_gets(payload, "User-Id");
+    struct zlink *link;
     uint32_t evicted;
     if (zlink_add(sock->links, bytes, len, fd, user ? user : "", &link, &evicted) != STATUS_OK) {
         LOG_ERROR("zmq", "no more link numbers: restart this process",
@@ -74,6 +55,34 @@ static uint32_t router_link(struct zsock *sock, zmq_msg_t *id, zmq_msg_t *payloa
         sock->handler.up(sock->handler.ctx, number);
     }
     return number;
+}
+
+/* The link of a message's sender, made if it is new; 0 where the message is to be dropped. */
+static uint32_t router_link(struct zsock *sock, zmq_msg_t *id, zmq_msg_t *payload)
+{
+    const void *bytes = zmq_msg_data(id);
+    size_t len = zmq_msg_size(id);
+    int fd = zmq_msg_get(payload, ZMQ_SRCFD);
+    struct zlink *link = zlink_by_id(sock->links, bytes, len);
+    /* libzmq's own ids begin with a zero byte and are new for each connection. An id that the peer
+     * chose may come again, even on the same descriptor. */
+    bool chosen = *(const uint8_t *)bytes != 0;
+    if (!link || link->fd != fd || chosen) {
+        while (!sock->closing && zsock_monitor_drain(sock)) {
+        }
+        link = sock->closing ? NULL : zlink_by_id(sock->links, bytes, len);
+    }
+    if (link && link->fd == fd) {
+        zlink_use(sock->links, link);
+        return link->number;
+    }
+    if (link) { /* the same id on another connection, whose break was not told */
+        uint32_t old = link->number;
+        zlink_drop(sock->links, link);
+        zsock_link_down(sock, old);
+    }
+    return sock->closing ? 0
+                         : router_link_add(sock, bytes, len, fd, zmq_msg_gets(payload, "User-Id"));
 }
 
 /* A message while the link is down is of the connection that broke, unless the monitor knows

@@ -6,12 +6,14 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zmq.h>
 
 #include "tests/wire/zpair.h"
+#include "wire/zsock_internal.h"
 
 #define LONG_MS 10000
 
@@ -149,6 +151,69 @@ static void a_dealer_comes_back(void **state)
     pair_close(&pair);
 }
 
+/* The send itself finds the peer gone, before the loop has heard of it. */
+static void a_send_finds_the_peer_gone(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct zhouse none;
+    struct zsock_cfg cfg = zhouse_cfg(&none, ZSOCK_ROUTER);
+    cfg.queue_max = 10000000; /* never full, for that would be the answer then */
+    pair_open(&pair, "tcp://127.0.0.1:0", &cfg);
+    void *ctx = zmq_ctx_new();
+    void *peer = zmq_socket(ctx, ZMQ_DEALER);
+    assert_int_equal(zmq_connect(peer, pair.endpoint), 0);
+    assert_int_equal(zmq_send(peer, "hi", 2, 0), 2);
+    assert_true(zhouse_until(&pair.house, &pair.router.n_messages, 1, LONG_MS));
+    uint32_t link = pair.router.link;
+    int zero = 0;
+    zmq_setsockopt(peer, ZMQ_LINGER, &zero, sizeof(zero));
+    zmq_close(peer);
+    zmq_ctx_term(ctx);
+    uint64_t end = loop_now_ns(pair.house.loop) + LONG_MS * NS_PER_MS;
+    enum status status = STATUS_OK;
+    while (status != STATUS_UNREACHABLE && loop_now_ns(pair.house.loop) < end) {
+        status = zsock_send(pair.router.sock, link, "x", 1);
+    }
+    assert_int_equal(status, STATUS_UNREACHABLE);
+    assert_false(zsock_has(pair.router.sock, link));
+    assert_int_equal(zsock_n_links(pair.router.sock), 0);
+    zhouse_turn(&pair.house, 50);
+    assert_int_equal(pair.router.n_down, 0);
+    pair_close(&pair);
+}
+
+/* What waited for a connection that broke does not go to the next one. */
+static void nothing_outlives_its_connection(void **state)
+{
+    (void)state;
+    struct pair pair;
+    char why[ZSOCK_WHY_MAX], endpoint[ZSOCK_ENDPOINT_MAX];
+    pair_open(&pair, "tcp://127.0.0.1:0", NULL);
+    size_t len = 100000;
+    char *big = calloc(1, len);
+    assert_non_null(big);
+    enum status status = STATUS_OK;
+    for (uint32_t n = 0; n < 100000 && status == STATUS_OK; n++) {
+        status = zsock_send(pair.dealer.sock, pair.dealer.link, big, len);
+    }
+    free(big);
+    assert_int_equal(status, STATUS_AGAIN);
+    zsock_close(pair.router.sock);
+    assert_true(zhouse_until(&pair.house, &pair.dealer.n_down, 1, LONG_MS));
+    memset(&pair.router, 0, sizeof(pair.router));
+    struct zsock_cfg cfg = zhouse_cfg(&pair.house, ZSOCK_ROUTER);
+    zhouse_sock(&pair.house, &cfg, &pair.router);
+    assert_int_equal(zsock_bind(pair.router.sock, pair.endpoint, endpoint, why), STATUS_OK);
+    assert_true(zhouse_until(&pair.house, &pair.dealer.n_up, 2, LONG_MS));
+    assert_int_equal(zsock_send(pair.dealer.sock, pair.dealer.link, "new", 3), STATUS_OK);
+    assert_true(zhouse_until(&pair.house, &pair.router.n_messages, 1, LONG_MS));
+    assert_int_equal(pair.router.len, 3);
+    zhouse_turn(&pair.house, 50);
+    assert_int_equal(pair.router.n_messages, 1);
+    pair_close(&pair);
+}
+
 /* A router's peer that does not read: AGAIN, and everything that was taken arrives. */
 static void a_full_queue_says_so(void **state)
 {
@@ -236,6 +301,138 @@ static void a_kept_routing_id_is_a_new_link(void **state)
     }
     assert_true(links[0] < links[1] && links[1] < links[2]);
     pair_close(&pair);
+}
+
+/* The same where the new connection speaks before the loop has read that the old one broke. */
+static void a_taken_over_routing_id_is_a_new_link(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair, "tcp://127.0.0.1:0", NULL);
+    uint64_t end = loop_now_ns(pair.house.loop) + LONG_MS * NS_PER_MS;
+    uint32_t links[2] = {0, 0};
+    for (uint32_t i = 0; i < 2; i++) {
+        void *ctx = zmq_ctx_new();
+        void *peer = zmq_socket(ctx, ZMQ_DEALER);
+        int linger = LONG_MS;
+        zmq_setsockopt(peer, ZMQ_LINGER, &linger, sizeof(linger));
+        assert_int_equal(zmq_setsockopt(peer, ZMQ_ROUTING_ID, "same", 4), 0);
+        assert_int_equal(zmq_connect(peer, pair.endpoint), 0);
+        assert_int_equal(zmq_send(peer, "hi", 2, 0), 2);
+        while (pair.router.n_messages <= i && loop_now_ns(pair.house.loop) < end) {
+            (void)zsock_drain(pair.router.sock);
+        }
+        assert_int_equal(pair.router.n_messages, i + 1);
+        links[i] = pair.router.last_link;
+        zmq_close(peer);
+        zmq_ctx_term(ctx);
+    }
+    assert_int_not_equal(links[0], links[1]);
+    assert_int_equal(pair.router.n_down, 1);
+    assert_int_equal(pair.router.down, links[0]);
+    pair_close(&pair);
+}
+
+/* ---- no wake-up is lost --------------------------------------------------------------------- */
+
+#define ROUNDS 3000
+
+/* A peer of plain libzmq that sends everything back, until it gets an empty message. */
+static void *echo_thread(void *arg)
+{
+    char id[ZLINK_ID_MAX], bytes[64];
+    for (;;) {
+        int id_len = zmq_recv(arg, id, sizeof(id), 0);
+        int len = zmq_recv(arg, bytes, sizeof(bytes), 0);
+        if (id_len <= 0 || len <= 0) {
+            return NULL;
+        }
+        zmq_send(arg, id, (size_t)id_len, ZMQ_SNDMORE);
+        zmq_send(arg, bytes, (size_t)len, 0);
+    }
+}
+
+struct pump {
+    struct zhouse house;
+    struct seen dealer;
+    struct loop_timer *timer;
+    struct loop_timer *watch;
+    uint32_t n_sent;
+    uint32_t n_before; /* messages at the last look of the watch */
+    bool stuck;
+};
+
+static void pump_send(struct pump *pump)
+{
+    if (pump->n_sent - pump->dealer.n_messages < 3 &&
+        zsock_send(pump->dealer.sock, pump->dealer.link, "ping", 4) == STATUS_OK) {
+        pump->n_sent++;
+    }
+}
+
+/* Sends outside of any drain. Sometimes it lingers, so that an answer is announced meanwhile, and
+ * the next send swallows the announcement (libzmq looks at its commands once in a while only). */
+static void on_pump(void *ctx)
+{
+    struct pump *pump = ctx;
+    if (pump->dealer.n_messages >= ROUNDS) {
+        loop_stop(pump->house.loop);
+    }
+    pump_send(pump);
+    if (pump->n_sent % 16 == 0) {
+        uint64_t end = loop_now_ns(pump->house.loop) + 2 * NS_PER_MS;
+        while (loop_now_ns(pump->house.loop) < end) {
+        }
+        pump_send(pump);
+    }
+    loop_timer_after(pump->timer, pump->n_sent * 7919u % 40 * NS_PER_US);
+}
+
+static void on_watch(void *ctx)
+{
+    struct pump *pump = ctx;
+    pump->stuck = pump->dealer.n_messages == pump->n_before;
+    pump->n_before = pump->dealer.n_messages;
+    if (pump->stuck) {
+        loop_stop(pump->house.loop);
+    }
+}
+
+static void no_wake_up_is_lost(void **state)
+{
+    (void)state;
+    static struct pump pump;
+    char endpoint[ZSOCK_ENDPOINT_MAX], why[ZSOCK_WHY_MAX];
+    size_t len = sizeof(endpoint);
+    pthread_t thread;
+    memset(&pump, 0, sizeof(pump));
+    zhouse_open(&pump.house);
+    void *ctx = zmq_ctx_new();
+    void *echo = zmq_socket(ctx, ZMQ_ROUTER);
+    assert_int_equal(zmq_bind(echo, "tcp://127.0.0.1:*"), 0);
+    assert_int_equal(zmq_getsockopt(echo, ZMQ_LAST_ENDPOINT, endpoint, &len), 0);
+    assert_int_equal(pthread_create(&thread, NULL, echo_thread, echo), 0);
+    struct zsock_cfg cfg = zhouse_cfg(&pump.house, ZSOCK_DEALER);
+    zhouse_sock(&pump.house, &cfg, &pump.dealer);
+    assert_int_equal(zsock_connect(pump.dealer.sock, endpoint, why), STATUS_OK);
+    assert_true(zhouse_until(&pump.house, &pump.dealer.n_up, 1, LONG_MS));
+    assert_int_equal(loop_timer_create(pump.house.loop, on_pump, &pump, &pump.timer), STATUS_OK);
+    assert_int_equal(loop_timer_create(pump.house.loop, on_watch, &pump, &pump.watch), STATUS_OK);
+    loop_timer_after(pump.timer, 0);
+    loop_timer_every(pump.watch, 3 * NS_PER_S);
+    assert_int_equal(loop_run(pump.house.loop), STATUS_OK);
+    assert_false(pump.stuck);
+    assert_true(pump.dealer.n_messages >= ROUNDS);
+    while (zsock_send(pump.dealer.sock, pump.dealer.link, "", 0) == STATUS_AGAIN) {
+        loop_turn(pump.house.loop, NS_PER_MS);
+    }
+    pthread_join(thread, NULL);
+    loop_timer_destroy(pump.timer);
+    loop_timer_destroy(pump.watch);
+    zsock_close(pump.dealer.sock);
+    zmq_close(echo);
+    zmq_ctx_term(ctx);
+    zhouse_close(&pump.house);
 }
 
 static void the_quietest_makes_room(void **state)
@@ -356,9 +553,13 @@ int main(void)
         cmocka_unit_test(ipv6_by_need),
         cmocka_unit_test(a_break_takes_the_link_down),
         cmocka_unit_test(a_dealer_comes_back),
+        cmocka_unit_test(a_send_finds_the_peer_gone),
+        cmocka_unit_test(nothing_outlives_its_connection),
         cmocka_unit_test(a_full_queue_says_so),
         cmocka_unit_test(bad_peers_are_not_heard),
         cmocka_unit_test(a_kept_routing_id_is_a_new_link),
+        cmocka_unit_test(a_taken_over_routing_id_is_a_new_link),
+        cmocka_unit_test(no_wake_up_is_lost),
         cmocka_unit_test(the_quietest_makes_room),
         cmocka_unit_test(handlers_may_close),
         cmocka_unit_test(errors_say_what_to_do),
