@@ -38,3 +38,12 @@ uint64_t clock_add_ns(uint64_t a_ns, uint64_t b_ns)
 {
     return a_ns > CLOCK_NEVER - b_ns ? CLOCK_NEVER : a_ns + b_ns;
 }
+
+uint64_t clock_awake_ns(struct clock_awake *awake, uint64_t now_ns)
+{
+    if (awake->last_ns != 0 && now_ns > awake->last_ns + CLOCK_LATE_NS)
+        awake->slept_ns += now_ns - awake->last_ns - CLOCK_LATE_NS;
+    if (now_ns > awake->last_ns)
+        awake->last_ns = now_ns;
+    return awake->last_ns - awake->slept_ns;
+}

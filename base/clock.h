@@ -29,5 +29,17 @@ struct clock clock_manual(uint64_t *now_ns);
 /* The present time of `clock`. */
 uint64_t clock_now_ns(const struct clock *clock);
 
+/* Time during which a process was awake. One that was stopped, suspended or starved of CPU finds
+ * its peers' messages unread beside clocks that all ran on; it must not take its own sleep for
+ * their silence. Inputs come at least every tick (50 ms), so a longer gap was a sleep, and counts
+ * as CLOCK_LATE_NS. Zero at start. */
+#define CLOCK_LATE_NS (500 * NS_PER_MS)
+struct clock_awake {
+    uint64_t last_ns;  /* of the clock behind it */
+    uint64_t slept_ns; /* to be left out */
+};
+/* Call with the present time at every input; never goes back. */
+uint64_t clock_awake_ns(struct clock_awake *awake, uint64_t now_ns);
+
 /* a + b, or CLOCK_NEVER where that would wrap: "now + a huge time-out" stays in the future. */
 uint64_t clock_add_ns(uint64_t a_ns, uint64_t b_ns);

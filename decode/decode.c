@@ -46,6 +46,7 @@ struct decode_req {
 
 struct decode {
     struct decode_cfg cfg;
+    struct clock_awake awake; /* all times in here */
     struct engine *engine;
     struct kvt *kvt;
     struct bond *bond;
@@ -468,6 +469,7 @@ static void settle(struct decode *decode, uint64_t now_ns)
 
 void decode_router_up(struct decode *decode, uint32_t link, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&decode->awake, now_ns);
     if (bond_link_up(decode->bond, link, decode->out, now_ns) != STATUS_OK)
         LOG_WARN("decode", "too many routers", log_u64("max", BOND_ROUTERS_MAX));
     settle(decode, now_ns);
@@ -475,6 +477,7 @@ void decode_router_up(struct decode *decode, uint32_t link, uint64_t now_ns)
 
 void decode_peer_up(struct decode *decode, uint64_t peer, uint32_t link, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&decode->awake, now_ns);
     const struct decode_peer *known = roster_find(decode->roster, peer);
 
     if (known)
@@ -485,6 +488,7 @@ void decode_peer_up(struct decode *decode, uint64_t peer, uint32_t link, uint64_
 
 void decode_link_down(struct decode *decode, uint32_t link, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&decode->awake, now_ns);
     if (bond_has(decode->bond, link))
         bond_link_down(decode->bond, link);
     else
@@ -503,6 +507,7 @@ static void drop_gone(struct decode *decode, uint64_t now_ns)
 void decode_message(struct decode *decode, uint32_t link, const struct wire_msg *msg,
                     uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&decode->awake, now_ns);
     if (!bond_has(decode->bond, link)) {
         kvt_message(decode->kvt, link, msg, now_ns);
     } else if (bond_take(decode->bond, link, msg, decode->out, now_ns) == STATUS_OK) {
@@ -520,12 +525,14 @@ void decode_message(struct decode *decode, uint32_t link, const struct wire_msg 
 
 void decode_kvt_event(struct decode *decode, const struct kvt_event *event, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&decode->awake, now_ns);
     kvt_event(decode->kvt, event, now_ns);
     settle(decode, now_ns);
 }
 
 void decode_complete(struct decode *decode, uint64_t took_ns, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&decode->awake, now_ns);
     size_t n = 0;
 
     engine_complete(decode->engine, took_ns, decode->results, &n);
@@ -537,6 +544,7 @@ void decode_complete(struct decode *decode, uint64_t took_ns, uint64_t now_ns)
 
 void decode_tick(struct decode *decode, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&decode->awake, now_ns);
     struct wire_msg beat;
     struct engine_counts counts;
 
@@ -586,6 +594,7 @@ struct kvt *decode_kvt(struct decode *decode)
 
 const struct engine_step *decode_step(struct decode *decode, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&decode->awake, now_ns);
     const struct engine_step *step = decode->step;
 
     decode->step = NULL;

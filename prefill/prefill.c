@@ -41,6 +41,7 @@ struct prefill_req {
 
 struct prefill {
     struct prefill_cfg cfg;
+    struct clock_awake awake; /* all times in here */
     struct engine *engine;
     struct kvt *kvt;
     struct bond *bond;
@@ -156,8 +157,7 @@ static void req_close(struct prefill *prefill, struct prefill_req *req, uint64_t
 {
     if (req->state == PREFILL_CLOSING)
         return;
-    if (!PLANTED(10))
-        wire_tombs_add(prefill->tombs, &req->req, req->attempt);
+    wire_tombs_add(prefill->tombs, &req->req, req->attempt);
     engine_close(prefill->engine, req->seq);
     req->state = PREFILL_CLOSING;
     if (!req->lent) {
@@ -436,6 +436,7 @@ static void settle(struct prefill *prefill, uint64_t now_ns)
 
 void prefill_router_up(struct prefill *prefill, uint32_t link, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&prefill->awake, now_ns);
     if (bond_link_up(prefill->bond, link, prefill->out, now_ns) != STATUS_OK)
         LOG_WARN("prefill", "too many routers", log_u64("max", BOND_ROUTERS_MAX));
     settle(prefill, now_ns);
@@ -443,6 +444,7 @@ void prefill_router_up(struct prefill *prefill, uint32_t link, uint64_t now_ns)
 
 void prefill_link_down(struct prefill *prefill, uint32_t link, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&prefill->awake, now_ns);
     if (bond_has(prefill->bond, link))
         bond_link_down(prefill->bond, link);
     else
@@ -453,6 +455,7 @@ void prefill_link_down(struct prefill *prefill, uint32_t link, uint64_t now_ns)
 void prefill_message(struct prefill *prefill, uint32_t link, const struct wire_msg *msg,
                      uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&prefill->awake, now_ns);
     if (!bond_has(prefill->bond, link)) {
         kvt_message(prefill->kvt, link, msg, now_ns);
     } else if (bond_take(prefill->bond, link, msg, prefill->out, now_ns) == STATUS_OK) {
@@ -468,6 +471,7 @@ void prefill_message(struct prefill *prefill, uint32_t link, const struct wire_m
 
 void prefill_kvt_event(struct prefill *prefill, const struct kvt_event *event, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&prefill->awake, now_ns);
     kvt_event(prefill->kvt, event, now_ns);
     settle(prefill, now_ns);
 }
@@ -475,6 +479,7 @@ void prefill_kvt_event(struct prefill *prefill, const struct kvt_event *event, u
 void prefill_piece(struct prefill *prefill, const struct wire_id *id, uint32_t attempt,
                    uint32_t block, uint32_t group, uint64_t digest, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&prefill->awake, now_ns);
     const struct prefill_req *req = req_find(prefill, id, attempt);
 
     if (req && req->state == PREFILL_COMPUTE)
@@ -484,6 +489,7 @@ void prefill_piece(struct prefill *prefill, const struct wire_id *id, uint32_t a
 
 void prefill_complete(struct prefill *prefill, uint64_t took_ns, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&prefill->awake, now_ns);
     size_t n = 0;
 
     engine_complete(prefill->engine, took_ns, prefill->results, &n);
@@ -495,6 +501,7 @@ void prefill_complete(struct prefill *prefill, uint64_t took_ns, uint64_t now_ns
 
 void prefill_tick(struct prefill *prefill, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&prefill->awake, now_ns);
     struct wire_msg beat;
     struct engine_counts counts;
 
@@ -541,6 +548,7 @@ struct kvt *prefill_kvt(struct prefill *prefill)
 
 const struct engine_step *prefill_step(struct prefill *prefill, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&prefill->awake, now_ns);
     const struct engine_step *step = prefill->step;
 
     prefill->step = NULL;

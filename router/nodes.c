@@ -300,17 +300,12 @@ void router_node_message(struct router *router, uint32_t link, const struct wire
 
 void router_nodes_tick(struct router *router, uint64_t now_ns)
 {
-    const uint64_t late_ns = router->tick_ns ? now_ns - router->tick_ns : 0;
-
-    router->tick_ns = now_ns;
     for (uint32_t i = 0; i < router->cfg.nodes_max; i++) {
         struct router_node *node = &router->nodes[i];
         struct wire_msg msg;
 
         if (!node->used)
             continue;
-        if (late_ns >= WIRE_LATE_MS * NS_PER_MS)
-            wire_session_excuse(&node->session, late_ns, now_ns);
         if (node->session.broken || wire_session_silent(&node->session, now_ns)) {
             node_break(router, node, STATUS_LOST, now_ns);
         } else if (wire_session_beat_due(&node->session, now_ns)) {

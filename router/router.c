@@ -101,6 +101,7 @@ static void settle(struct router *router, uint64_t now_ns)
 void router_message(struct router *router, enum router_door door, uint32_t link,
                     const struct wire_msg *msg, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&router->awake, now_ns);
     if (door == ROUTER_DOOR_NODE)
         router_node_message(router, link, msg, now_ns);
     else
@@ -110,6 +111,7 @@ void router_message(struct router *router, enum router_door door, uint32_t link,
 
 void router_link_down(struct router *router, enum router_door door, uint32_t link, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&router->awake, now_ns);
     if (door == ROUTER_DOOR_NODE)
         router_node_link_down(router, link, now_ns);
     else
@@ -119,6 +121,7 @@ void router_link_down(struct router *router, enum router_door door, uint32_t lin
 
 void router_tick(struct router *router, uint64_t now_ns)
 {
+    now_ns = clock_awake_ns(&router->awake, now_ns);
     router_nodes_tick(router, now_ns);
     router_reqs_tick(router, now_ns);
     settle(router, now_ns);

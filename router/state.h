@@ -3,6 +3,7 @@
  * the client protocol. router.c: create, dispatch, tick. */
 #pragma once
 
+#include "base/clock.h"
 #include "base/idmap.h"
 #include "router/router.h"
 #include "wire/session.h"
@@ -111,7 +112,7 @@ struct router {
     char numerics[WIRE_NAME_MAX + 1];
     uint64_t draws; /* from the key */
     uint64_t order;
-    uint64_t tick_ns; /* of the last tick; 0: none yet */
+    struct clock_awake awake; /* all times in here */
     bool draining;
     bool roster_changed;
     struct router_quarantine quarantine[ROUTER_QUARANTINE];

@@ -22,7 +22,6 @@ struct bond_router {
 
 struct bond {
     struct bond_cfg cfg;
-    uint64_t tick_ns;   /* of the last tick; 0: none yet */
     uint32_t n_numbers; /* session numbers given out, over all routers */
     struct bond_router routers[BOND_ROUTERS_MAX];
 };
@@ -165,15 +164,9 @@ void bond_post(struct bond *bond, uint32_t link, struct wire_out *out, struct wi
 void bond_tick(struct bond *bond, const struct wire_heartbeat *beat, struct wire_out *out,
                uint64_t now_ns)
 {
-    const uint64_t late_ns = bond->tick_ns ? now_ns - bond->tick_ns : 0;
-
-    bond->tick_ns = now_ns;
     for (size_t i = 0; i < BOND_ROUTERS_MAX; i++) {
         struct bond_router *router = &bond->routers[i];
         struct wire_msg msg;
-
-        if (late_ns >= WIRE_LATE_MS * NS_PER_MS)
-            wire_session_excuse(&router->session, late_ns, now_ns);
 
         if (router->state == BOND_REFUSED &&
             now_ns - router->refused_ns >= BOND_REFUSED_MS * NS_PER_MS)

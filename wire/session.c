@@ -72,13 +72,6 @@ static bool passed(uint64_t since_ns, uint64_t now_ns, uint32_t ms)
     return now_ns > since_ns && now_ns - since_ns >= ms * NS_PER_MS;
 }
 
-void wire_session_excuse(struct wire_session *session, uint64_t late_ns, uint64_t now_ns)
-{
-    session->heard_ns = clock_add_ns(session->heard_ns, late_ns);
-    if (session->heard_ns > now_ns)
-        session->heard_ns = now_ns;
-}
-
 bool wire_session_silent(const struct wire_session *session, uint64_t now_ns)
 {
     return passed(session->heard_ns, now_ns, WIRE_SILENCE_MS);

@@ -11,7 +11,6 @@
 
 #define WIRE_HEARTBEAT_MS 250u
 #define WIRE_SILENCE_MS 3000u
-#define WIRE_LATE_MS 500u /* a tick this late says that we slept, see wire_session_excuse */
 
 struct wire_session {
     uint32_t link;
@@ -38,8 +37,5 @@ enum status wire_session_post(struct wire_session *session, struct wire_out *out
  * session of this number any more; it is taken out of turn. */
 enum status wire_session_take(struct wire_session *session, const struct wire_msg *msg,
                               uint64_t now_ns);
-/* This process has slept for late_ns (stopped, suspended, a clock that jumped): what the peer sent
- * meanwhile may still wait unread, so the time does not count as its silence. */
-void wire_session_excuse(struct wire_session *session, uint64_t late_ns, uint64_t now_ns);
 bool wire_session_silent(const struct wire_session *session, uint64_t now_ns);
 bool wire_session_beat_due(const struct wire_session *session, uint64_t now_ns);

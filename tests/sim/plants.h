@@ -8,7 +8,6 @@
     X(3, "kvtransfer/kvt_in.c", "the digest of a landed piece is not compared")                    \
     X(5, "kvtransfer/kvt_in.c", "blocks are given up while fetches into them are pending")         \
     X(8, "kvtransfer/kvt_in.c", "a seal is enough, pieces may be missing")                         \
-    X(10, "prefill/prefill.c", "prefill keeps no tombstones")                                      \
     X(11, "prefill/prefill.c", "lent blocks are freed at a cancel while they may be read")         \
     X(12, "decode/decode.c", "landing blocks are freed at a cancel while bytes may land")          \
     X(13, "router/requests.c", "prompts of a lost P are not computed again")                       \
