@@ -107,25 +107,28 @@ static void unread(void **state)
     assert_int_equal(counts.bytes_fetched, 0);
 }
 
-/* Both ends sleep between the pieces, so each step needs its wake-up. */
+/* Both processes sleep between the pieces, so each step needs its wake-up. */
 static void one_at_a_time(void **state)
 {
     struct fixture *f = *state;
-    static uint8_t source[4096], land[4096];
+    struct rand rng;
+    static uint8_t source[4096];
+    rand_init(&rng, 11);
     for (int path = KVT_PATH_LOCAL; path <= KVT_PATH_NETWORK; path++) {
-        f->d.on_offer = END_FETCH;
-        f->d.land = land;
-        f->d.stride = sizeof(land);
-        f->d.n_fetched = f->p.n_posted = 0;
-        duo_pair(&f->p, &f->d, (enum kvt_path)path);
+        struct child child;
+        struct child_plan plan = {
+            .path = (enum kvt_path)path, .role = CHILD_FETCHES, .n = 1, .bytes = sizeof(source)};
+        f->p.n_posted = 0;
+        child_start(&child, &f->p, &plan);
         for (uint32_t i = 0; i < 5000; i++) {
-            f->d.land = land;
+            uint64_t until_us = now_us() + rand_below(&rng, 60);
             end_post(&f->p, 0, source, sizeof(source));
-            assert_true(duo_pump(&f->p, &f->d, &f->d.n_fetched, i + 1));
-            assert_true(duo_pump(&f->p, &f->d, &f->p.n_posted, i + 1));
+            assert_true(duo_pump(&f->p, NULL, &f->p.n_posted, i + 1));
+            while (now_us() < until_us) { /* so that the child is met falling asleep, too */
+            }
         }
-        end_act(&f->d, KVT_ACT_CLOSE, KVT_PATH_LOCAL);
         end_act(&f->p, KVT_ACT_CLOSE, KVT_PATH_LOCAL);
+        child_kill(&child);
     }
 }
 

@@ -306,10 +306,14 @@ void child_main(int argc, char **argv)
         pattern_fill(bytes + i * plan.bytes, i, plan.bytes);
         end_post(&end, i, bytes + i * plan.bytes, plan.bytes);
     }
-    for (;;) { /* until the parent closes the socket or kills us */
-        char c;
-        duo_idle(&end, NULL, 5);
-        if (recv(fd, &c, 1, MSG_DONTWAIT) == 0) {
+    for (;;) { /* until the parent closes the socket or kills us; sleeps without a time limit */
+        struct pollfd fds[2] = {{.fd = kvt_ucx_fd(end.mover), .events = POLLIN},
+                                {.fd = fd, .events = POLLIN}};
+        if (end_drain(&end) || !kvt_ucx_arm(end.mover)) {
+            continue;
+        }
+        poll(fds, 2, -1);
+        if (fds[1].revents != 0) {
             _exit(0);
         }
     }
