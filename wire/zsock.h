@@ -63,7 +63,8 @@ void zsock_close(struct zsock *sock);
  * EXISTS (in use) or IO, and then `why` is a sentence for the user. */
 enum status zsock_bind(struct zsock *sock, const char *endpoint,
                        char endpoint_out[ZSOCK_ENDPOINT_MAX], char why[ZSOCK_WHY_MAX]);
-/* Connects a DEALER; returns before there is a connection. INVALID and `why` as above. */
+/* Connects a DEALER, once; returns before there is a connection, and goes on trying for ever, also
+ * where libzmq gives up (a refused key, a broken peer). INVALID and `why` as above. */
 enum status zsock_connect(struct zsock *sock, const char *endpoint, char why[ZSOCK_WHY_MAX]);
 
 /* Sends one message without waiting. AGAIN: that peer's queue is full, nothing was sent.

@@ -13,8 +13,10 @@ struct zsock {
     const char *name;
     uint32_t *numbers;
     size_t bytes_max;
-    struct zlink_table *links; /* of a ROUTER, else NULL */
-    uint32_t number;           /* of a DEALER: its link while it stands, else 0 */
+    struct zlink_table *links;         /* of a ROUTER, else NULL */
+    uint32_t number;                   /* of a DEALER: its link while it stands, else 0, */
+    struct loop_timer *retry;          /* connects anew where libzmq has given up, */
+    char endpoint[ZSOCK_ENDPOINT_MAX]; /* and where */
     bool has_keys;
     uint32_t depth; /* nested calls of the loop into this socket */
     bool closing;
@@ -28,7 +30,8 @@ void zsock_finish(struct zsock *sock);
 
 void zsock_link_down(struct zsock *sock, uint32_t number);
 
-/* For the loop's two sources. */
+/* For the loop's timer and two sources. */
+void zsock_retry(void *ctx);
 bool zsock_drain(void *ctx);
 bool zsock_arm(void *ctx);
 bool zsock_monitor_drain(void *ctx);

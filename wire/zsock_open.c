@@ -18,6 +18,9 @@
 /* A peer that answers no ping for so many periods is gone. */
 #define HEARTBEATS_MISSED 5
 #define RECONNECT_GROWTH 10
+/* libzmq reconnects by itself after a break, but gives up for ever after what it takes for an error
+ * of protocol: a refused key, a message over the limit, something else behind the port. */
+#define RETRY_MS 1000
 
 struct option {
     int name;
@@ -137,6 +140,9 @@ static enum status sock_setup(struct zsock *sock, struct zctx *ctx, const struct
         return STATUS_IO;
     }
     enum status status = zsock_monitor_open(sock, ctx);
+    if (status == STATUS_OK && !sock->links) {
+        status = loop_timer_create(loop, zsock_retry, sock, &sock->retry);
+    }
     if (status == STATUS_OK) {
         status = add_source(sock, loop, sock->monitor, zsock_monitor_drain, zsock_monitor_arm,
                             &sock->monitor_source);
@@ -177,6 +183,7 @@ enum status zsock_open(struct zctx *ctx, const struct zsock_cfg *cfg, struct loo
 
 void zsock_finish(struct zsock *sock)
 {
+    loop_timer_destroy(sock->retry);
     loop_source_remove(sock->source);
     loop_source_remove(sock->monitor_source);
     if (sock->handle) {
@@ -270,13 +277,37 @@ enum status zsock_bind(struct zsock *sock, const char *endpoint,
 enum status zsock_connect(struct zsock *sock, const char *endpoint, char why[ZSOCK_WHY_MAX])
 {
     CHECK(!sock->links);
-    if (!port_valid(endpoint)) {
+    size_t len = strlen(endpoint);
+    if (!port_valid(endpoint) || len >= sizeof(sock->endpoint) || sock->endpoint[0]) {
         return explain(EINVAL, "connect to", endpoint, why);
     }
     set_ipv6(sock, endpoint);
     if (zmq_connect(sock->handle, endpoint) != 0) {
         return explain(zmq_errno(), "connect to", endpoint, why);
     }
+    memcpy(sock->endpoint, endpoint, len + 1);
+    loop_timer_every(sock->retry, RETRY_MS * NS_PER_MS);
     loop_touch(sock->source);
     return STATUS_OK;
+}
+
+void zsock_retry(void *ctx)
+{
+    struct zsock *sock = ctx;
+    zsock_enter(sock);
+    while (!sock->closing && zsock_monitor_drain(sock)) {
+    }
+    if (!zsock_leave(sock) || sock->number != 0) {
+        return;
+    }
+    /* Whether libzmq still has the old attempt or not, afterwards there is exactly one. */
+    if (zmq_disconnect(sock->handle, sock->endpoint) != 0 && zmq_errno() != ENOENT) {
+        LOG_WARN("zmq", "cannot give up an attempt", log_str("socket", sock->name),
+                 log_str("error", zmq_strerror(zmq_errno())));
+    }
+    if (zmq_connect(sock->handle, sock->endpoint) != 0) {
+        LOG_WARN("zmq", "cannot connect", log_str("socket", sock->name),
+                 log_str("endpoint", sock->endpoint), log_str("error", zmq_strerror(zmq_errno())));
+    }
+    loop_touch(sock->source);
 }

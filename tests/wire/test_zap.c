@@ -111,6 +111,25 @@ static void only_the_list_comes_in(void **state)
     fixture_close(&fixture);
 }
 
+/* Refused is not for ever: once the key is on the list, the dealer that goes on trying is in. */
+static void a_late_key_comes_in(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct seen late;
+    fixture_open(&fixture);
+    join(&fixture, &fixture.stranger, &fixture.server, &late);
+    assert_true(zhouse_until(&fixture.house, &late.n_refused, 2, LONG_MS));
+    assert_int_equal(late.n_up, 0);
+    assert_int_equal(zap_allow(fixture.zap, ZAP_DOMAIN_CLIENTS, "s", fixture.stranger.public_key),
+                     STATUS_OK);
+    assert_true(zhouse_until(&fixture.house, &late.n_up, 1, LONG_MS));
+    talk(&fixture, &late);
+    assert_int_equal(zap_n_allowed(fixture.zap), 1);
+    zsock_close(late.sock);
+    fixture_close(&fixture);
+}
+
 static void domains_are_apart(void **state)
 {
     (void)state;
@@ -270,6 +289,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_list_comes_in),
+        cmocka_unit_test(a_late_key_comes_in),
         cmocka_unit_test(domains_are_apart),
         cmocka_unit_test(keys_do_not_meet_plain),
         cmocka_unit_test(no_list_no_socket),
