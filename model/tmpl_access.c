@@ -211,7 +211,7 @@ struct tmpl_value tmpl_getitem(struct tmpl_ctx *ctx, struct tmpl_value object,
 
 /* The bounds as Python's slice.indices gives them; the number of items they take. */
 static bool slice_indices(struct tmpl_ctx *ctx, const struct tmpl_value bounds[3], int64_t len,
-                          int64_t *first, int64_t *step, int64_t *count)
+                          int64_t *first, int64_t *end, int64_t *step, int64_t *count)
 {
     int64_t start, stop, low, high;
 
@@ -241,6 +241,7 @@ static bool slice_indices(struct tmpl_ctx *ctx, const struct tmpl_value bounds[3
             *bound = high;
     }
     *first = start;
+    *end = stop;
     if (*step > 0)
         *count = stop > start ? (stop - start - 1) / *step + 1 : 0;
     else
@@ -282,17 +283,18 @@ static struct tmpl_value slice_text(struct tmpl_ctx *ctx, struct tmpl_value text
 }
 
 static struct tmpl_value slice_range(struct tmpl_ctx *ctx, const struct tmpl_range *range,
-                                     int64_t first, int64_t step, int64_t count)
+                                     int64_t first, int64_t end, int64_t step, int64_t count)
 {
     struct tmpl_range *part = tmpl_alloc(ctx, 1, sizeof(*part));
 
     if (!part)
         return (struct tmpl_value){.kind = TMPL_UNDEFINED};
     part->len = (uint32_t)count;
-    part->start = range->start + first * range->step;
     if (__builtin_mul_overflow(range->step, step, &part->step) ||
-        __builtin_mul_overflow(part->step, count, &part->stop) ||
-        __builtin_add_overflow(part->start, part->stop, &part->stop))
+        __builtin_mul_overflow(range->step, first, &part->start) ||
+        __builtin_add_overflow(range->start, part->start, &part->start) ||
+        __builtin_mul_overflow(range->step, end, &part->stop) ||
+        __builtin_add_overflow(range->start, part->stop, &part->stop))
         return tmpl_fail(ctx, STATUS_INVALID, "An integer has more than 64 bits.");
     return (struct tmpl_value){.kind = TMPL_RANGE, .object = part};
 }
@@ -300,7 +302,7 @@ static struct tmpl_value slice_range(struct tmpl_ctx *ctx, const struct tmpl_ran
 struct tmpl_value tmpl_slice(struct tmpl_ctx *ctx, struct tmpl_value object,
                              const struct tmpl_value bounds[3])
 {
-    int64_t len, first, step, count;
+    int64_t len, first, end, step, count;
     struct tmpl_value *items;
 
     if (object.kind == TMPL_UNDEFINED)
@@ -309,12 +311,12 @@ struct tmpl_value tmpl_slice(struct tmpl_ctx *ctx, struct tmpl_value object,
         object.kind != TMPL_RANGE)
         return tmpl_fail(ctx, STATUS_INVALID, "A '%s' cannot be sliced.", tmpl_type_name(&object));
     tmpl_length(ctx, &object, &len);
-    if (!slice_indices(ctx, bounds, len, &first, &step, &count))
+    if (!slice_indices(ctx, bounds, len, &first, &end, &step, &count))
         return object;
     if (object.kind == TMPL_STRING)
         return slice_text(ctx, object, first, step, count);
     if (object.kind == TMPL_RANGE)
-        return slice_range(ctx, object.object, first, step, count);
+        return slice_range(ctx, object.object, first, end, step, count);
     if (step == 1)
         return tmpl_make_list(ctx, count ? object.items + first : NULL, (size_t)count, object.kind);
     items = tmpl_alloc(ctx, (size_t)count, sizeof(*items));

@@ -108,6 +108,7 @@ enum tmpl_iter_kind {
     ITER_SELECT,   /* items of source that a test takes */
     ITER_FILTERED, /* the same for the if of a for */
     ITER_LOOP,     /* the items that a loop has still before it */
+    ITER_DEFERRED, /* what a filter gives, which is called at the first item */
 };
 
 struct tmpl_iter {
@@ -122,6 +123,7 @@ struct tmpl_iter {
     struct tmpl_arguments arguments;
     struct tmpl_path path;
     bool has_path;
+    struct tmpl_value *bound;     /* DEFERRED: the filter's arguments by parameter */
     const struct tmpl_node *loop; /* FILTERED */
     struct tmpl_frame *frame;     /* FILTERED: the test's own */
 };

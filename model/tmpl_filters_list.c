@@ -551,6 +551,85 @@ TMPL_FILTER(filter_attr)
                                       : found;
 }
 
+/* Python's generators start when they are first asked: what is wrong with their input shows then.
+ * So the filters of these names only keep the call. */
+static const struct tmpl_filter generators[] = {
+    {"items", filter_items, {"", 0, false}},
+    {"map", filter_map, {NULL, 0, true}},
+    {"select", filter_select, {NULL, 0, true}},
+    {"reject", filter_reject, {NULL, 0, true}},
+    {"selectattr", filter_selectattr, {NULL, 0, true}},
+    {"rejectattr", filter_rejectattr, {NULL, 0, true}},
+    {"unique", filter_unique, {"case_sensitive,attribute", 0, true}},
+    {"batch", filter_batch, {"linecount,fill_with", 1, true}},
+    {"slice", filter_slice, {"slices,fill_with", 1, true}},
+};
+
+/* Keeps the call for later. */
+static struct tmpl_value defer(struct tmpl_ctx *ctx, const struct tmpl_filter *filter,
+                               struct tmpl_value subject, const struct tmpl_value *args,
+                               const struct tmpl_arguments *raw)
+{
+    struct tmpl_iter *iter = tmpl_alloc(ctx, 1, sizeof(*iter));
+    struct tmpl_value *bound = tmpl_alloc(ctx, TMPL_PARAMETERS_MAX, sizeof(*bound));
+
+    if (!iter || !bound)
+        return subject;
+    if (filter->signature.names)
+        memcpy(bound, args, TMPL_PARAMETERS_MAX * sizeof(*bound));
+    *iter = (struct tmpl_iter){.kind = ITER_DEFERRED,
+                               .over = subject,
+                               .filter = filter,
+                               .bound = bound,
+                               .arguments = *raw};
+    return (struct tmpl_value){.kind = TMPL_ITER, .object = iter};
+}
+
+TMPL_FILTER(generator_items)
+{
+    return defer(ctx, &generators[0], subject, args, raw);
+}
+
+TMPL_FILTER(generator_map)
+{
+    return defer(ctx, &generators[1], subject, args, raw);
+}
+
+TMPL_FILTER(generator_select)
+{
+    return defer(ctx, &generators[2], subject, args, raw);
+}
+
+TMPL_FILTER(generator_reject)
+{
+    return defer(ctx, &generators[3], subject, args, raw);
+}
+
+TMPL_FILTER(generator_selectattr)
+{
+    return defer(ctx, &generators[4], subject, args, raw);
+}
+
+TMPL_FILTER(generator_rejectattr)
+{
+    return defer(ctx, &generators[5], subject, args, raw);
+}
+
+TMPL_FILTER(generator_unique)
+{
+    return defer(ctx, &generators[6], subject, args, raw);
+}
+
+TMPL_FILTER(generator_batch)
+{
+    return defer(ctx, &generators[7], subject, args, raw);
+}
+
+TMPL_FILTER(generator_slice)
+{
+    return defer(ctx, &generators[8], subject, args, raw);
+}
+
 const struct tmpl_filter tmpl_list_filters[] = {
     {"default", filter_default, {"default_value,boolean", 0, true}},
     {"d", filter_default, {"default_value,boolean", 0, true}},
@@ -561,21 +640,21 @@ const struct tmpl_filter tmpl_list_filters[] = {
     {"last", filter_last, {"", 0, false}},
     {"join", filter_join, {"d,attribute", 0, true}},
     {"reverse", filter_reverse, {"", 0, false}},
-    {"items", filter_items, {"", 0, false}},
-    {"map", filter_map, {NULL, 0, true}},
-    {"select", filter_select, {NULL, 0, true}},
-    {"reject", filter_reject, {NULL, 0, true}},
-    {"selectattr", filter_selectattr, {NULL, 0, true}},
-    {"rejectattr", filter_rejectattr, {NULL, 0, true}},
+    {"items", generator_items, {"", 0, false}},
+    {"map", generator_map, {NULL, 0, true}},
+    {"select", generator_select, {NULL, 0, true}},
+    {"reject", generator_reject, {NULL, 0, true}},
+    {"selectattr", generator_selectattr, {NULL, 0, true}},
+    {"rejectattr", generator_rejectattr, {NULL, 0, true}},
     {"sort", filter_sort, {"reverse,case_sensitive,attribute", 0, true}},
     {"dictsort", filter_dictsort, {"case_sensitive,by,reverse", 0, true}},
     {"min", filter_min, {"case_sensitive,attribute", 0, true}},
     {"max", filter_max, {"case_sensitive,attribute", 0, true}},
     {"sum", filter_sum, {"attribute,start", 0, true}},
-    {"unique", filter_unique, {"case_sensitive,attribute", 0, true}},
+    {"unique", generator_unique, {"case_sensitive,attribute", 0, true}},
     {"groupby", filter_groupby, {"attribute,default,case_sensitive", 1, true}},
-    {"batch", filter_batch, {"linecount,fill_with", 1, true}},
-    {"slice", filter_slice, {"slices,fill_with", 1, true}},
+    {"batch", generator_batch, {"linecount,fill_with", 1, true}},
+    {"slice", generator_slice, {"slices,fill_with", 1, true}},
     {"attr", filter_attr, {"name", 1, true}},
     {NULL, NULL, {NULL, 0, false}},
 };

@@ -188,20 +188,18 @@ TMPL_FILTER(filter_truncate)
     int64_t length = 255, leeway = 5, len, end_len;
 
     (void)raw;
-    if (subject.kind == TMPL_UNDEFINED && !tmpl_failed(ctx))
-        return subject;
-    if (subject.kind != TMPL_STRING || end.kind != TMPL_STRING)
-        return tmpl_fail(ctx, STATUS_INVALID, "truncate needs strings.");
     if ((given(&args[0]) && !tmpl_get_int(ctx, &args[0], "The length", &length)) ||
         (given(&args[3]) && args[3].kind != TMPL_NONE &&
          !tmpl_get_int(ctx, &args[3], "The leeway", &leeway)))
         return subject;
-    tmpl_length(ctx, &subject, &len);
-    tmpl_length(ctx, &end, &end_len);
+    if (!tmpl_length(ctx, &subject, &len) || !tmpl_length(ctx, &end, &end_len))
+        return tmpl_fail(ctx, STATUS_INVALID, "truncate needs strings.");
     if (length < end_len || leeway < 0)
         return tmpl_fail(ctx, STATUS_INVALID, "The length of truncate is shorter than its end.");
     if (len <= length || len - length <= leeway)
         return subject;
+    if (subject.kind != TMPL_STRING || end.kind != TMPL_STRING)
+        return tmpl_fail(ctx, STATUS_INVALID, "truncate needs strings.");
     subject = head(ctx, subject, length - end_len);
     if (!flag(ctx, &args[1])) {
         const char *blank = subject.len ? memrchr(subject.text, ' ', subject.len) : NULL;

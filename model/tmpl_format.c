@@ -51,8 +51,15 @@ static void put_padded(struct tmpl_ctx *ctx, const struct spec *spec, struct tmp
 {
     if (spec->precision >= 0)
         text.len = (uint32_t)tmpl_utf8_offset(text.text, text.len, (size_t)spec->precision);
+    if (spec->align == '^') { /* unlike str.center, the odd blank always goes to the right */
+        int64_t len = (int64_t)tmpl_utf8_count(text.text, text.len);
+
+        if (spec->width > len)
+            text = tmpl_str_pad(ctx, text, len + (spec->width - len) / 2, spec->fill,
+                                spec->fill_len, '>');
+    }
     text = tmpl_str_pad(ctx, text, spec->width, spec->fill, spec->fill_len,
-                        spec->align ? spec->align : '<');
+                        spec->align == '>' ? '>' : '<');
     tmpl_put(ctx, text.text, text.len);
 }
 
@@ -362,9 +369,8 @@ struct tmpl_value tmpl_format_percent(struct tmpl_ctx *ctx, struct tmpl_value te
     leftover = arguments.kind == TMPL_TUPLE
                    ? percent.used < arguments.len
                    : percent.used == 0 && arguments.kind != TMPL_DICT &&
-                         arguments.kind != TMPL_LIST && arguments.kind != TMPL_RANGE;
-    if (leftover && arguments.kind == TMPL_UNDEFINED)
-        return tmpl_fail_undefined(ctx, &arguments);
+                         arguments.kind != TMPL_LIST && arguments.kind != TMPL_RANGE &&
+                         arguments.kind != TMPL_UNDEFINED;
     if (leftover)
         return tmpl_fail(ctx, STATUS_INVALID,
                          "not all arguments converted during string formatting");

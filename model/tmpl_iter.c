@@ -179,6 +179,19 @@ static bool next_of_select(struct tmpl_ctx *ctx, struct tmpl_iter *iter, struct 
     return false;
 }
 
+static bool next_of_deferred(struct tmpl_ctx *ctx, struct tmpl_iter *iter, struct tmpl_value *out)
+{
+    struct tmpl_value items;
+
+    if (!iter->source) {
+        items = iter->filter->run(ctx, iter->over, iter->bound, &iter->arguments);
+        if (tmpl_failed(ctx))
+            return false;
+        iter->source = tmpl_iterate(ctx, items);
+    }
+    return iter->source && tmpl_iter_next(ctx, iter->source, out);
+}
+
 static bool next_of_loop(struct tmpl_ctx *ctx, struct tmpl_loop *loop, struct tmpl_value *out)
 {
     struct tmpl_value *both;
@@ -215,6 +228,8 @@ static bool next_of_kind(struct tmpl_ctx *ctx, struct tmpl_iter *iter, struct tm
         return next_of_select(ctx, iter, out);
     case ITER_FILTERED:
         return tmpl_filtered_next(ctx, iter, out);
+    case ITER_DEFERRED:
+        return next_of_deferred(ctx, iter, out);
     default:
         return next_of_loop(ctx, iter->over.object, out);
     }

@@ -511,10 +511,10 @@ static bool balance(struct tmpl_compile *compile, uint8_t kind)
         const char *found = tmpl_token_name(kind);
 
         if (lexer->n_open == 0 || lexer->open[lexer->n_open - 1] != *found) {
-            tmpl_fail_compile(compile, STATUS_MALFORMED, lexer->line, "Unexpected '%s'%s%c%s.",
-                              found, lexer->n_open ? ", expected '" : "",
-                              lexer->n_open ? lexer->open[lexer->n_open - 1] : ' ',
-                              lexer->n_open ? "'" : "");
+            tmpl_fail_compile(compile, STATUS_MALFORMED, lexer->line,
+                              lexer->n_open ? "Unexpected '%s', expected '%c'."
+                                            : "Unexpected '%s'.",
+                              found, lexer->n_open ? lexer->open[lexer->n_open - 1] : 0);
             return false;
         }
         lexer->n_open--;

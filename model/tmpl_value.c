@@ -47,7 +47,7 @@ enum status tmpl_list_make(struct arena *arena, const struct tmpl_value *items, 
 static bool is_hashable(const struct tmpl_value *value, int depth)
 {
     if (value->kind != TMPL_TUPLE)
-        return value->kind >= TMPL_NONE && value->kind <= TMPL_STRING;
+        return value->kind != TMPL_LIST && value->kind != TMPL_DICT && value->kind != TMPL_VIEW;
     if (depth == KEY_DEPTH_MAX)
         return false;
     for (uint32_t i = 0; i < value->len; i++) {
@@ -131,7 +131,7 @@ static bool is_nan(const struct tmpl_value *value)
 
 static int key_class(const struct tmpl_value *value)
 {
-    return tmpl_is_number(value) ? 1 : value->kind == TMPL_NONE ? 0 : value->kind;
+    return tmpl_is_number(value) ? 1 : value->kind == TMPL_NONE ? 0 : 2 + value->kind;
 }
 
 int tmpl_key_compare(const struct tmpl_value *a, const struct tmpl_value *b)
@@ -140,7 +140,7 @@ int tmpl_key_compare(const struct tmpl_value *a, const struct tmpl_value *b)
 
     if (a_class != b_class)
         return a_class < b_class ? -1 : 1;
-    if (a_class == 0)
+    if (a_class == 0 || a->kind == TMPL_UNDEFINED)
         return 0;
     if (a_class == 1) {
         int order = tmpl_number_compare(a, b);
@@ -156,6 +156,8 @@ int tmpl_key_compare(const struct tmpl_value *a, const struct tmpl_value *b)
             return order < 0 ? -1 : 1;
         return a->len < b->len ? -1 : a->len > b->len;
     }
+    if (a->kind != TMPL_TUPLE) /* the evaluator's objects: by identity */
+        return (uintptr_t)a->object < (uintptr_t)b->object ? -1 : a->object != b->object;
     for (uint32_t i = 0; i < a->len && i < b->len; i++) {
         int order = tmpl_key_compare(&a->items[i], &b->items[i]);
 

@@ -105,7 +105,8 @@ enum status tmpl_list_make(struct arena *arena, const struct tmpl_value *items, 
                            struct tmpl_value *out);
 
 /* A dict of `n` pairs, copied; as in Python a repeated key keeps its first place and gets its last
- * value. Keys are none, bool, number, string, or tuple of such: INVALID otherwise. TOO_BIG,
+ * value. Lists and dicts cannot be
+ * keys, nor tuples with such: INVALID. TOO_BIG,
  * NO_MEMORY. Takes O(n log n) whatever the keys are. */
 enum status tmpl_dict_make(struct arena *arena, const struct tmpl_pair *pairs, size_t n,
                            struct tmpl_value *out);
