@@ -26,7 +26,7 @@ enum status tok_ids_reserve(struct tok_ids *ids, size_t n)
     if (n <= ids->cap - ids->len) {
         return STATUS_OK;
     }
-    size_t cap = ids->cap + ids->cap / 2 + n + 256;
+    size_t cap = ids->cap + ids->cap / (ids->cap < 1u << 20 ? 2 : 4) + n + 256;
     uint32_t *data = mem_realloc(ids->data, cap * sizeof *data);
     if (data == NULL) {
         return STATUS_NO_MEMORY;

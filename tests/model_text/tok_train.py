@@ -3,13 +3,16 @@
 the published patterns, from a corpus made of the Python installation's own sources and of characters
 of all scripts. The result depends on the package's version, not on chance.
 
-Usage: tok_train.py FOLDER [KIND..]      writes FOLDER/KIND.json
+Usage: tok_train.py [--small] FOLDER [KIND..]      writes FOLDER/KIND.json
+
+--small makes vocabularies of a few hundred tokens, for the vectors that are stored with the tests.
 """
 import glob
 import os
 import random
 import sys
 import sysconfig
+import tempfile
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers,
                         processors, trainers)
 
@@ -29,6 +32,9 @@ DEEPSEEK = (r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\
             r"| ?[\p{P}\p{S}]+[\r\n]*|" + SPACES)
 
 
+SMALL = "--small" in sys.argv
+
+
 def corpus():
     rng = random.Random(1)
     texts = []
@@ -37,7 +43,7 @@ def corpus():
     blocks = [(0xC0, 0x250), (0x370, 0x400), (0x400, 0x500), (0x5D0, 0x5EB), (0x620, 0x650),
               (0x904, 0x940), (0xE01, 0xE3A), (0x3041, 0x30FF), (0x4E00, 0x5200), (0xAC00, 0xAE00),
               (0x1F300, 0x1F650)]
-    for low, high in blocks:
+    for low, high in blocks[:2] if SMALL else blocks:
         words = ["".join(chr(rng.randrange(low, high)) for _ in range(rng.randint(1, 5)))
                  for _ in range(300)]
         texts += [" ".join(rng.choices(words, k=40)) for _ in range(60)]
@@ -61,7 +67,7 @@ def bpe(pre, size=4000, normalizer=None, ignore_merges=False, spaces=True):
     tok.normalizer = normalizer
     tok.pre_tokenizer = pre
     tok.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=size, show_progress=False,
+    trainer = trainers.BpeTrainer(vocab_size=600 if SMALL else size, show_progress=False,
                                   initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
     tok.train_from_iterator(corpus(), trainer)
     tok.add_special_tokens(special("<|begin|>", "<|end|>", "<|im_start|>"))
@@ -115,7 +121,8 @@ def sentencepiece(scheme):
     tok.decoder = decoders.Sequence(steps + (strip if scheme != "never" else []))
     tok.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.BpeTrainer(
-        vocab_size=6000, show_progress=False, limit_alphabet=600,
+        vocab_size=900 if SMALL else 6000, show_progress=False,
+        limit_alphabet=200 if SMALL else 600,
         special_tokens=["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)])
     tok.train_from_iterator(corpus(), trainer)
     tok.pre_tokenizer = None if scheme is None else training
@@ -134,14 +141,20 @@ def without_bytes(tok):
 
 
 def charsmap():
-    """A small map as SentencePiece writes it, if that package is there to make the real one."""
+    """The map that T5 and XLM-R have (--small: one with a few rules), if the sentencepiece package is
+    there to make it."""
     try:
         import io
         import sentencepiece
-        out = io.BytesIO()
+        out, rules = io.BytesIO(), {}
+        if SMALL:
+            with tempfile.NamedTemporaryFile("w", suffix=".tsv", delete=False) as table:
+                table.write("1C5\t44 17E\n65 301\tE9\nFB01\t66 69\n9\t20\nA\t20\n200B\t\nC5\t41\n")
+            rules = {"normalization_rule_tsv": table.name}
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(["some words, a few more words"] * 9), model_writer=out, vocab_size=40,
-            minloglevel=3, hard_vocab_limit=False)
+            minloglevel=3, hard_vocab_limit=False,
+            **rules)
         from sentencepiece import sentencepiece_model_pb2 as pb
         proto = pb.ModelProto()
         proto.ParseFromString(out.getvalue())
@@ -161,7 +174,7 @@ def unigram(byte_fallback):
     tok.pre_tokenizer = pre_tokenizers.Metaspace()
     tok.decoder = decoders.Metaspace()
     trainer = trainers.UnigramTrainer(
-        vocab_size=3000, show_progress=False, unk_token="<unk>",
+        vocab_size=900 if SMALL else 3000, show_progress=False, unk_token="<unk>",
         special_tokens=["<unk>", "<s>", "</s>"] +
         ([f"<0x{b:02X}>" for b in range(256)] if byte_fallback else []))
     tok.train_from_iterator((t[:3000] for t in corpus()), trainer)
@@ -223,7 +236,8 @@ KINDS = {
 }
 
 if __name__ == "__main__":
-    os.makedirs(sys.argv[1], exist_ok=True)
-    for kind in sys.argv[2:] or KINDS:
-        KINDS[kind]().save(os.path.join(sys.argv[1], kind + ".json"))
+    folder, *kinds = [a for a in sys.argv[1:] if a != "--small"]
+    os.makedirs(folder, exist_ok=True)
+    for kind in kinds or KINDS:
+        KINDS[kind]().save(os.path.join(folder, kind + ".json"), pretty=False)
         print(kind)
