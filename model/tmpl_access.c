@@ -329,7 +329,8 @@ struct tmpl_value tmpl_slice(struct tmpl_ctx *ctx, struct tmpl_value object,
 
 bool tmpl_path_make(struct tmpl_ctx *ctx, struct tmpl_value attribute, struct tmpl_path *out)
 {
-    const char *text = attribute.text, *end = text + attribute.len;
+    const char *text = attribute.kind == TMPL_STRING ? attribute.text : "";
+    const char *end = text + (attribute.kind == TMPL_STRING ? attribute.len : 0);
     uint32_t n = 1;
 
     *out = (struct tmpl_path){.replacement = tmpl_missing()};

@@ -172,7 +172,8 @@ static struct tmpl_value *sort_keys(struct tmpl_ctx *ctx, const struct tmpl_item
                                     struct tmpl_value attribute, bool lower)
 {
     struct tmpl_value *keys = tmpl_alloc(ctx, items->n, sizeof(*keys));
-    const char *text = attribute.text, *end = text + attribute.len;
+    const char *text = attribute.kind == TMPL_STRING ? attribute.text : "";
+    const char *end = text + (attribute.kind == TMPL_STRING ? attribute.len : 0);
     struct tmpl_items *lists = tmpl_alloc(ctx, items->n, sizeof(*lists));
 
     if (!keys || !lists)
