@@ -1,4 +1,4 @@
-#include "run.h"
+#include "tests/cli/run.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "run.h"
+#include "tests/cli/run.h"
 
 #define ROOM (128 * 1024)
 #define NODES                                                                                      \

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "ucx_duo.h"
+#include "tests/kvtransfer/ucx_duo.h"
 
 #define MIB ((size_t)1024 * 1024)
 #define CLOSE_US_MAX 500000

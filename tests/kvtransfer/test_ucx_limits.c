@@ -20,7 +20,7 @@
 #include <ucp/api/ucp.h>
 
 #include "base/check.h"
-#include "ucx_duo.h"
+#include "tests/kvtransfer/ucx_duo.h"
 
 /* ---- configuration ---- */
 

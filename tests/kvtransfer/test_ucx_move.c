@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/rand.h"
-#include "ucx_duo.h"
+#include "tests/kvtransfer/ucx_duo.h"
 
 #define MIB (1024u * 1024u)
 

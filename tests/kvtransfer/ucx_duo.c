@@ -1,4 +1,4 @@
-#include "ucx_duo.h"
+#include "tests/kvtransfer/ucx_duo.h"
 
 #include <dirent.h>
 #include <poll.h>
