@@ -10,8 +10,10 @@
 
 /* Nodes inside nodes: bounds every recursion over the tree. */
 #define TMPL_AST_DEPTH_MAX 200
-/* Distinct variable names. */
+/* Variables of one scope. */
 #define TMPL_NAMES_MAX 1024
+/* Names compared while finding out what they mean: some tenths of a second. */
+#define TMPL_COMPARED_MAX (50u * 1000 * 1000)
 
 enum tmpl_node_kind {
     /* expressions */
@@ -195,6 +197,7 @@ struct tmpl_compile {
     uint32_t depth;                 /* of the parser's recursion */
     uint32_t soft;                  /* inside an if: unknown filters fail only when reached */
     uint32_t loops;                 /* around this place, inside this function */
+    uint64_t compared;              /* names compared by the scope pass */
     struct tmpl_node spare;         /* stands in for nodes once memory is out */
 };
 

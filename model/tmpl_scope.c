@@ -42,7 +42,11 @@ static bool name_is(const struct tmpl_value *name, const char *text)
 
 static struct binding *find_here(struct scope *scope, const struct tmpl_value *name)
 {
-    for (uint32_t i = 0; i < scope->n; i++) {
+    scope->compile->compared += scope->n;
+    if (scope->compile->compared > TMPL_COMPARED_MAX)
+        tmpl_fail_compile(scope->compile, STATUS_TOO_BIG, 0,
+                          "The template has too many variables in too many places.");
+    for (uint32_t i = 0; i < scope->n && scope->compile->status == STATUS_OK; i++) {
         if (same_name(&scope->bindings[i].name, name))
             return &scope->bindings[i];
     }

@@ -169,6 +169,25 @@ static void options_set_the_limits(void **state)
     assert_int_equal(run("{{ range(9999)|list|length }}", "{}", &memory).status, STATUS_TOO_BIG);
 }
 
+/* Thousands of names in scopes inside scopes: refused soon, not looked up for ever. */
+static void names_are_bounded(void **state)
+{
+    char *source = malloc(TEMPLATE_SOURCE_MAX), *at = source;
+    double start = seconds();
+
+    (void)state;
+    for (int scope = 0; scope < 25; scope++) {
+        at += sprintf(at, "{%% for x in y %%}");
+        for (int i = 0; i < 1000; i++)
+            at += sprintf(at, "{%%set a%d_%d=1%%}", scope, i);
+    }
+    for (int scope = 0; scope < 25; scope++)
+        at += sprintf(at, "{%% endfor %%}");
+    assert_int_equal(run(source, "{\"y\": []}", NULL).status, STATUS_TOO_BIG);
+    free(source);
+    assert_true(seconds() - start < 20);
+}
+
 /* A source of `n` times `unit`, between two others. */
 static void expect_deep(const char *before, const char *unit, size_t n, const char *after,
                         enum status status)
@@ -433,6 +452,7 @@ int main(void)
         cmocka_unit_test(limits_end_a_render),
         cmocka_unit_test(options_set_the_limits),
         cmocka_unit_test(nesting_is_bounded),
+        cmocka_unit_test(names_are_bounded),
         cmocka_unit_test(out_of_memory_is_an_error),
         cmocka_unit_test(threads_share_a_template),
         cmocka_unit_test(json_keeps_what_python_keeps),
