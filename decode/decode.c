@@ -134,15 +134,12 @@ static struct decode_req *req_find(struct decode *decode, const struct wire_id *
     return idmap_find(decode->map, &key, &idx) == STATUS_OK ? &decode->reqs[idx] : NULL;
 }
 
-static struct decode_req *req_of_seq(struct decode *decode, uint64_t seq)
+/* The record of an engine's sequence, or NULL where it is closing. */
+static struct decode_req *req_of_seq(struct decode *decode, uint32_t tag, uint64_t seq)
 {
-    for (uint32_t i = 0; i < decode->reqs_max; i++) {
-        struct decode_req *req = &decode->reqs[i];
+    struct decode_req *req = &decode->reqs[tag];
 
-        if (req->used && req->seq == seq && req->state != DECODE_CLOSING)
-            return req;
-    }
-    return NULL;
+    return req->used && req->seq == seq && req->state != DECODE_CLOSING ? req : NULL;
 }
 
 static struct decode_req *req_add(struct decode *decode, const struct wire_id *id,
@@ -257,6 +254,7 @@ static enum status req_start(struct decode *decode, struct decode_req *req,
         .seed = in->seed,
         .suspect = in->suspect,
         .eos = decode->cfg.eos,
+        .tag = (uint32_t)(req - decode->reqs),
     };
     enum status status = engine_open(decode->engine, &job, &req->seq);
 
@@ -348,7 +346,7 @@ static void post_token(struct decode *decode, const struct decode_req *req, uint
 
 static void take_result(struct decode *decode, const struct engine_result *result, uint64_t now_ns)
 {
-    struct decode_req *req = req_of_seq(decode, result->seq);
+    struct decode_req *req = req_of_seq(decode, result->tag, result->seq);
     const char *end = "";
     struct wire_msg msg;
 
@@ -433,8 +431,11 @@ static void hand_back(struct decode *decode, uint64_t now_ns)
     size_t n = engine_yielded(decode->engine, seqs, 16);
 
     for (size_t i = 0; i < n; i++) {
-        struct decode_req *req = req_of_seq(decode, seqs[i]);
+        struct engine_view view;
+        struct decode_req *req;
 
+        CHECK(engine_look(decode->engine, seqs[i], &view) == STATUS_OK);
+        req = req_of_seq(decode, view.tag, seqs[i]);
         if (req) /* else it is closing already */
             req_close(decode, req, STATUS_YIELDED, false, now_ns);
     }

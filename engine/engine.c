@@ -211,7 +211,8 @@ size_t engine_yielded(const struct engine *engine, uint64_t *seqs, size_t max)
 static struct engine_result row_result(struct engine *engine, const struct engine_row *row,
                                        struct seq *seq)
 {
-    struct engine_result result = {.seq = seq->handle, .req = seq->req, .attempt = seq->attempt};
+    struct engine_result result = {
+        .seq = seq->handle, .req = seq->req, .attempt = seq->attempt, .tag = seq->tag};
     seq->state = ENGINE_READY;
     if (row->sample) {
         uint32_t n_emitted = seq->n_tokens - seq->n_prompt;
@@ -260,6 +261,7 @@ enum status engine_look(const struct engine *engine, uint64_t handle, struct eng
         .state = seq->state,
         .req = seq->req,
         .attempt = seq->attempt,
+        .tag = seq->tag,
         .n_prompt = seq->n_prompt,
         .n_tokens = seq->n_tokens,
         .n_kv = seq->n_kv,

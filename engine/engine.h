@@ -63,6 +63,7 @@ struct engine_job {
     uint64_t seed;
     bool suspect;
     uint32_t eos; /* the model's end id, UINT32_MAX: none */
+    uint32_t tag; /* the role's own: comes back in results and views */
 };
 
 /* One row of a step: what the executor computes. Everything it points to stays as it is until
@@ -97,6 +98,7 @@ struct engine_result {
     uint64_t seq;
     struct wire_id req;
     uint32_t attempt;
+    uint32_t tag;
     enum engine_state state; /* READY, HELD, ENDED */
     bool sampled;
     uint32_t index; /* of the sampled id among the emitted ones */
@@ -139,6 +141,7 @@ struct engine_view {
     enum engine_state state;
     struct wire_id req;
     uint32_t attempt;
+    uint32_t tag;
     uint32_t n_prompt, n_tokens, n_kv;
     const uint32_t *tokens; /* [n_tokens] */
     const uint32_t *blocks; /* [n_blocks] */

@@ -75,6 +75,7 @@ enum status seq_create(struct engine *engine, const struct engine_job *job, stru
     *seq = (struct seq){
         .req = job->req,
         .attempt = job->attempt,
+        .tag = job->tag,
         .mode = job->mode,
         .state = job->mode == ENGINE_DECODE ? ENGINE_LANDING : ENGINE_READY,
         .suspect = job->suspect,

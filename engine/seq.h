@@ -17,6 +17,7 @@ struct seq {
     uint64_t handle;
     struct wire_id req;
     uint32_t attempt;
+    uint32_t tag;
     enum engine_mode mode;
     enum engine_state state;
     bool closed;  /* leaves when the running step completes */

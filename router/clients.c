@@ -284,7 +284,6 @@ static enum status admission(struct router *router, const struct wire_generate *
 {
     const uint32_t len_max = router_len_max(router);
     const char *wrong = sampling_wrong(&in->sampling);
-    struct router_counts counts;
 
     *retry_ms_out = 0;
     if (wrong) {
@@ -303,10 +302,9 @@ static enum status admission(struct router *router, const struct wire_generate *
         return STATUS_POISONED;
     }
     *retry_ms_out = ROUTER_BEAT_MS;
-    router_counts(router, &counts);
-    if (counts.queued >= router->cfg.queue_max || router->n_free_reqs == 0) {
-        snprintf(text, WIRE_ERROR_MAX, "%zu requests wait already: try again later",
-                 (size_t)counts.queued);
+    if (router->n_queued >= router->cfg.queue_max || router->n_free_reqs == 0) {
+        snprintf(text, WIRE_ERROR_MAX, "%u requests wait already: try again later",
+                 router->n_queued);
         return STATUS_FULL;
     }
     if (router->draining) {

@@ -10,12 +10,19 @@
 
 /* ---- looking ---- */
 
+static struct idmap_key link_key(uint32_t link)
+{
+    const uint8_t none[IDMAP_ID_BYTES] = {0};
+
+    return idmap_key(none, link);
+}
+
 static struct router_node *node_of_link(struct router *router, uint32_t link)
 {
-    for (uint32_t i = 0; i < router->cfg.nodes_max; i++)
-        if (router->nodes[i].used && router->nodes[i].session.link == link)
-            return &router->nodes[i];
-    return NULL;
+    const struct idmap_key key = link_key(link);
+    uint32_t idx;
+
+    return idmap_find(router->links, &key, &idx) == STATUS_OK ? &router->nodes[idx] : NULL;
 }
 
 static struct router_node *node_of_name(struct router *router, struct wire_span name)
@@ -89,10 +96,12 @@ static void node_lose(struct router *router, struct router_node *node, enum stat
                       uint64_t now_ns)
 {
     const uint32_t idx = (uint32_t)(node - router->nodes);
+    const struct idmap_key key = link_key(node->session.link);
 
     LOG_WARN("router", "node lost", log_str("node", node->name), log_status(why),
              log_u64("requests", node->n_reqs));
     node->used = false;
+    CHECK(idmap_remove(router->links, &key, NULL) == STATUS_OK);
     router->counts.nodes_lost++;
     router->roster_changed = true;
     for (uint32_t i = 0; i < router->cfg.requests_max; i++) {
@@ -186,16 +195,23 @@ static void take_join(struct router *router, uint32_t link, const struct wire_ms
                       uint64_t now_ns)
 {
     struct router_node *node = node_of_incarnation(router, msg->from);
+    const struct idmap_key key = link_key(link);
     char text[WIRE_ERROR_MAX];
     struct wire_msg answer;
 
     if (msg->from == 0 || (node && msg->session <= node->session.number))
         return; /* a late or doubled join */
-    if (!node)
-        node = node_of_name(router, msg->join.name);
-    if (!node)
-        node = node_of_link(router, link);
-    if (node) /* itself again, or the process that has taken its place */
+    if (node)   /* itself again */
+        node_lose(router, node, STATUS_LOST, now_ns);
+    node = node_of_name(router, msg->join.name);
+    if (node && now_ns - node->session.heard_ns < ROUTER_ALIVE_MS * NS_PER_MS) {
+        bye(router, link, msg, STATUS_EXISTS,
+            "a node of this name is alive here: give each node a name of its own");
+        return;
+    }
+    if (node) /* its process has died, and this one takes its place */
+        node_lose(router, node, STATUS_LOST, now_ns);
+    if ((node = node_of_link(router, link)))
         node_lose(router, node, STATUS_LOST, now_ns);
     if (join_unfit(router, &msg->join, text, sizeof(text))) {
         router->counts.nodes_refused++;
@@ -212,6 +228,7 @@ static void take_join(struct router *router, uint32_t link, const struct wire_ms
         bye(router, link, msg, STATUS_FULL, "the router's limit router.nodes_max is reached");
         return;
     }
+    CHECK(idmap_insert(router->links, &key, (uint32_t)(node - router->nodes)) == STATUS_OK);
     wire_session_open(&node->session, link, msg->session, router->cfg.self, msg->from, now_ns);
     CHECK(wire_session_take(&node->session, msg, now_ns) == STATUS_OK);
     wire_msg_init(&answer, WIRE_KIND_WELCOME);
@@ -235,6 +252,7 @@ static void take_heartbeat(struct router *router, struct router_node *node,
 
     node->ready = !beat->draining && !stuck;
     node->blocks_free = beat->blocks_free;
+    node->n_seqs = beat->n_seqs;
     node->n_paired = 0;
     for (size_t i = 0; i < beat->peers.n && node->n_paired < router->cfg.nodes_max; i++)
         node->paired[node->n_paired++] = beat->peers.at[i];

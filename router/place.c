@@ -20,6 +20,7 @@ void router_queue_push(struct router *router, uint32_t idx)
     /* Nearly always the end; a resubmitted one walks to its old place. */
     while (after != ROUTER_NONE && router->reqs[after].order > req->order)
         after = router->reqs[after].prev;
+    router->n_queued++;
     req->prev = after;
     req->next = after == ROUTER_NONE ? router->queue_head : router->reqs[after].next;
     if (req->next == ROUTER_NONE)
@@ -36,6 +37,7 @@ void router_queue_remove(struct router *router, uint32_t idx)
 {
     struct router_req *req = &router->reqs[idx];
 
+    router->n_queued--;
     if (req->prev == ROUTER_NONE)
         router->queue_head = req->next;
     else
@@ -172,6 +174,8 @@ static bool place_one(struct router *router, struct router_req *req, uint64_t no
     node->blocks_used += blocks;
     send_d(router, req, d, req->n_base, now_ns);
     send_p(router, req, p, now_ns);
+    LOG_DEBUG("router", "request placed", log_req(req->id.byte), log_u64("attempt", req->attempt),
+              log_str("prefill", req->p_name), log_str("decode", req->d_name));
     return true;
 }
 

@@ -51,7 +51,8 @@ enum status router_create(const struct router_cfg *cfg, struct router **out, con
     for (uint32_t i = 0; i < cfg->requests_max; i++)
         router->free_reqs[router->n_free_reqs++] = cfg->requests_max - 1 - i;
     if ((status = wire_out_create(ROUTER_OUT_BYTES_MAX, &router->out)) != STATUS_OK ||
-        (status = idmap_create(cfg->requests_max, hash_key, &router->map)) != STATUS_OK)
+        (status = idmap_create(cfg->requests_max, hash_key, &router->map)) != STATUS_OK ||
+        (status = idmap_create(cfg->nodes_max, hash_key, &router->links)) != STATUS_OK)
         goto fail;
     *out = router;
     return STATUS_OK;
@@ -66,6 +67,7 @@ void router_destroy(struct router *router)
         return;
     for (uint32_t i = 0; router->reqs && i < router->cfg.requests_max; i++)
         mem_free(router->reqs[i].memory);
+    idmap_destroy(router->links);
     idmap_destroy(router->map);
     wire_out_destroy(router->out);
     mem_free(router->scratch);
@@ -176,12 +178,20 @@ bool router_ready(const struct router *router)
 void router_counts(const struct router *router, struct router_counts *out)
 {
     *out = router->counts;
-    out->nodes = out->nodes_ready = out->queued = 0;
+    out->nodes = out->nodes_ready = 0;
+    out->queued = router->n_queued;
+    out->pairs = out->blocks = out->blocks_free = out->sequences = 0;
     for (uint32_t i = 0; i < router->cfg.nodes_max; i++) {
-        out->nodes += router->nodes[i].used;
-        out->nodes_ready += router->nodes[i].used && router->nodes[i].ready;
+        const struct router_node *node = &router->nodes[i];
+
+        if (!node->used)
+            continue;
+        out->nodes++;
+        out->nodes_ready += node->ready;
+        out->pairs += node->n_paired;
+        out->blocks += node->blocks;
+        out->blocks_free += node->blocks_free;
+        out->sequences += node->n_seqs;
     }
-    for (uint32_t i = router->queue_head; i != ROUTER_NONE; i = router->reqs[i].next)
-        out->queued++;
     out->requests = router->cfg.requests_max - router->n_free_reqs;
 }

@@ -75,10 +75,15 @@ bool router_idle(const struct router *router);
 /* A P and a D that have verified a transfer between them, and neither drains. */
 bool router_ready(const struct router *router);
 
-/* name(value) for stats, metrics and tests. */
+/* name(value) for stats, metrics and tests. pairs, blocks and sequences are the nodes' own account,
+ * as of their last heartbeat: of all routers' requests, not of ours alone. */
 #define ROUTER_COUNTS(X)                                                                           \
     X(nodes)                                                                                       \
     X(nodes_ready)                                                                                 \
+    X(pairs)                                                                                       \
+    X(blocks)                                                                                      \
+    X(blocks_free)                                                                                 \
+    X(sequences)                                                                                   \
     X(requests)                                                                                    \
     X(queued)                                                                                      \
     X(admitted)                                                                                    \

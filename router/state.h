@@ -16,6 +16,7 @@
 #define ROUTER_QUARANTINE 64u             /* prompts kept out after crashing two nodes, */
 #define ROUTER_QUARANTINE_MS 600000u      /* for this long */
 #define ROUTER_STRIKES_MAX 2u             /* crashes in whose step a request was */
+#define ROUTER_ALIVE_MS 600u /* who was heard from in this time has not been restarted */
 #define ROUTER_NONE UINT32_MAX
 
 struct router_node {
@@ -33,7 +34,8 @@ struct router_node {
     uint64_t backoff_ns;  /* leave alone until then */
     uint64_t *paired;     /* D: [nodes_max] incarnations of its verified P */
     uint32_t n_paired;
-    uint32_t blocks_free; /* as the last heartbeat said */
+    uint32_t blocks_free; /* as the last heartbeat said, */
+    uint32_t n_seqs;      /* and this too */
 };
 
 enum router_req_state {
@@ -105,8 +107,9 @@ struct router {
     struct router_req *reqs;   /* [requests_max] */
     uint32_t *free_reqs;       /* [n_free_reqs] stack */
     uint32_t n_free_reqs;
-    struct idmap *map; /* request id -> index in reqs */
-    uint32_t queue_head, queue_tail;
+    struct idmap *map;   /* request id -> index in reqs */
+    struct idmap *links; /* link of a node -> index in nodes */
+    uint32_t queue_head, queue_tail, n_queued;
     uint32_t *scratch;                   /* [WIRE_TOKENS_MAX] ids of a text being admitted */
     char fingerprint[WIRE_NAME_MAX + 1]; /* of the fleet; empty: no node yet */
     char numerics[WIRE_NAME_MAX + 1];

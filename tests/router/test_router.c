@@ -333,6 +333,19 @@ static void unfit_nodes_are_refused(void **state)
     assert_int_equal(rig_answer(&rig, 15, WIRE_KIND_BYE)->bye.code, STATUS_INCOMPATIBLE);
 }
 
+static void a_living_name_is_taken(void **state)
+{
+    (void)state;
+    rig_fleet(&rig, 1);
+    rig_join(&rig, 14, 0x3001, WIRE_ROLE_DECODE, "d");
+    assert_int_equal(rig_answer(&rig, 14, WIRE_KIND_BYE)->bye.code, STATUS_EXISTS);
+    rig.seq[RIG_D_LINK] = 0; /* silent from now on: its process has been killed */
+    rig_wait(&rig, 700);
+    rig.seq[14] = 0;
+    rig_join(&rig, 14, 0x3001, WIRE_ROLE_DECODE, "d");
+    assert_non_null(rig_answer(&rig, 14, WIRE_KIND_WELCOME));
+}
+
 static void strangers_are_told_to_join(void **state)
 {
     struct wire_msg msg;
@@ -398,6 +411,7 @@ int main(void)
         T(absent_client_is_cancelled),
         T(deadline_ends_a_request),
         T(unfit_nodes_are_refused),
+        T(a_living_name_is_taken),
         T(strangers_are_told_to_join),
         T(a_gap_breaks_the_session),
         T(stuck_node_loses_its_requests),
