@@ -214,6 +214,17 @@ nil + 1
 [1][::0]
 n[1:]
 dict[1:]
+{missing: 1}, {missing: 1}[missing], {list|map('upper'): 1}|length, range(2) in dict
+'{:^5}|{:^6}|{:*^4}'.format('sy', 'abc', 'x'), 'sy'.center(5), 'abc'.center(6)
+not n|select, n|map('upper') is iterable, n|unique is defined, n|batch(2) is not string, n|items is defined
+n|select|list
+n|items|list
+(1, 2)|truncate(5), list|truncate
+list|truncate(1, true, '')
+'a' % missing, '%s' % missing, '%s %s' % (missing, 1)
+range(1, 9, 3)[::-2], range(10)[7:2:-2], range(3)[5:], range(0, 10, 4)[1:]
+'x' in missing, missing in list, missing == nil, missing|list, missing|length, missing|join
+"%5.1f|%-6d|%06.2f|%+.3e|%#x|%#o|%5c|%.3s" % (3.14159, 42, 2.5, 12345.6789, 255, 8, 'z', 'abcdef')
 *
 1 +
 (1
