@@ -55,7 +55,8 @@ void template_destroy(struct template *tmpl);
  * documents (None), add_generation_prompt, the special tokens (bos_token, eos_token, ...) as
  * strings, and the caller's extra keywords. `options` may be NULL: all defaults, clock at 0.
  * INVALID (the template raised, or an operation failed: *error), TOO_BIG (a limit: *error),
- * UNSUPPORTED, NO_MEMORY. Nothing is appended on failure. Thread-safe for one `tmpl` and `vars`. */
+ * UNSUPPORTED, NO_MEMORY. Nothing is appended on failure. Thread-safe for one `tmpl` and `vars`.
+ * Takes at most 256 KiB of stack. */
 enum status template_render(const struct template *tmpl, const struct tmpl_value *vars,
                             const struct template_options *options, struct template_error *error,
                             struct buf *out);

@@ -45,7 +45,8 @@ RULES = {
             "(%s).removeprefix(%s)", "(%s).split(%s or ' ')[0]", "(%s * 2)", "%s|default(%s)",
             "(%s).ljust(9)", "%d|tojson", "(%s).join(%l|map('string'))", "%a|e", "%s|forceescape",
             "%n|filesizeformat", "'%%5.2f|%%-4d|%%x' % (%n, %n, %n|int|abs)",
-            "'{:>6}|{:<4}|{:^5}'.format(%s, %s, %s)", "'{:.2f}'.format(%n|float)", "(%s).swapcase()",
+            "'{:>6}|{:<4}|{:^5}'.format(%s, %s, %s)", "'{:.2f}'.format(%n|float)",
+             "(%s).swapcase()",
             "%s|first", "%s|last", "%l|map('string')|join('/')"],
     "num": ["(%n + %n)", "(%n - %n)", "(%n * %n)", "(%n / %n)", "(%n // %n)", "(%n % %n)", "(-%n)",
             "%s|length", "%l|length", "%d|length", "%n|abs", "%n|round", "%n|round(1)",
@@ -54,7 +55,8 @@ RULES = {
             "[%n, %n]|max", "[%n, %n]|min", "(%n if %b else %n)", "(%n ** 2)", "%s|wordcount",
             "%l|list|count", "(%l|list).index(%a)", "%n|default(1)", "(%n or %n)", "%b|int",
             "loop.index", "loop.length", "loop.revindex0"],
-    "list": ["[%a, %a]", "(%a, %a)", "%l|list", "%l|list|reverse|list", "%l|reverse|list", "%s|list",
+    "list": ["[%a, %a]", "(%a, %a)", "%l|list", "%l|list|reverse|list", "%l|reverse|list",
+             "%s|list",
              "%d|list", "%d|items|list", "%d.values()|list", "%d|dictsort", "[%s, %s, %s]|sort",
              "[%n, %n, %n]|sort(reverse=true)", "[%s, %s, %s]|unique|list", "%l|map('string')|list",
              "%l|map('length')|list", "%l|select('string')|list", "%l|reject('none')|list",
@@ -179,7 +181,10 @@ def main():
     pipe = template_oracle.Pipe(sys.argv[1])
     texts = errors = refused = different = 0
     for i in range(count):
-        template = grammar.body(3) if rng.random() < 0.5 else "{{ " + grammar.expression(rng.randint(1, 4)) + " }}"
+        if rng.random() < 0.5:
+            template = grammar.body(3)
+        else:
+            template = "{{ " + grammar.expression(rng.randint(1, 4)) + " }}"
         want = template_oracle.reference(template, template_features.VARIABLES)
         got = pipe.render(template, template_features.VARIABLES)
         if not got[0] and (got[4] == 14 or "64 bits" in got[1]):
