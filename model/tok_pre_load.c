@@ -76,10 +76,9 @@ static enum status load_regex(struct tok_pre_step *step, const struct tok_json *
     }
     size_t len = tok_json_unescape(&string, regex);
     enum tok_scan_kind kind = tok_scan_recognise(regex, len);
-    /* A known pattern matches everywhere, so it is the same to keep its matches and to remove the
-     * gaps; DeepSeek's has gaps. */
+    /* Without gaps it is the same to keep all and to remove what does not match. */
     bool keeps = step->behavior == TOK_PRE_ISOLATED ||
-                 (step->behavior == TOK_PRE_REMOVED && step->invert && kind != TOK_SCAN_DEEPSEEK);
+                 (step->behavior == TOK_PRE_REMOVED && step->invert && !tok_scan_has_gaps(kind));
     if (kind != TOK_SCAN_NONE && keeps) {
         step->match = TOK_MATCH_SCAN;
         step->scan = kind;

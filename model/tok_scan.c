@@ -3,7 +3,6 @@
  * instead, so every character is looked at a bounded number of times. Any thread. */
 #include "model/tok_scan.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "model/tok_unicode.h"
@@ -21,6 +20,11 @@ static const char *const patterns[TOK_SCAN_KINDS] = {
                                      "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES,
     [TOK_SCAN_QWEN2] = CONTRACTIONS "|" LEAD "\\p{L}+|\\p{N}"
                                     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES,
+    [TOK_SCAN_QWEN35] = CONTRACTIONS "|" LEAD "[\\p{L}\\p{M}]+|\\p{N}"
+                                     "| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" SPACES,
+    [TOK_SCAN_DIGITS] = "\\p{N}{1,3}",
+    [TOK_SCAN_CJK] =
+        "[\xe4\xb8\x80-\xe9\xbe\xa5\xe3\x81\x80-\xe3\x82\x9f\xe3\x82\xa0-\xe3\x83\xbf]+",
     [TOK_SCAN_O200K] = LEAD UPPER "*" LOWER "+" CONTRACTIONS "?|" LEAD UPPER "+" LOWER
                                   "*" CONTRACTIONS "?|\\p{N}{1,3}"
                                   "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" SPACES,
@@ -43,6 +47,11 @@ enum tok_scan_kind tok_scan_recognise(const char *pattern, size_t len)
         }
     }
     return TOK_SCAN_NONE;
+}
+
+bool tok_scan_has_gaps(enum tok_scan_kind kind)
+{
+    return kind == TOK_SCAN_DIGITS || kind == TOK_SCAN_CJK || kind == TOK_SCAN_DEEPSEEK;
 }
 
 const char *tok_scan_pattern(enum tok_scan_kind kind)
@@ -168,19 +177,20 @@ static size_t next_gpt2(const char *text, size_t len, size_t pos)
     return spaces(text, len, pos, false);
 }
 
-/* What Llama 3, Qwen 2, o200k and Tekken have in common after words and numbers: punctuation with
- * what follows it, and white space. */
-static size_t next_rest(const char *text, size_t len, size_t pos, bool slash)
+/* What Llama 3, Qwen, o200k and Tekken have in common after words and numbers: punctuation with
+ * what follows it, and white space. `word` is what is no punctuation. */
+static size_t next_rest(const char *text, size_t len, size_t pos, uint32_t word, bool slash)
 {
     unsigned n;
     size_t start = pos + (text[pos] == ' ' && pos + 1 < len);
-    if ((bits_at(text, start, &n) & BITS_WORD) == 0) {
-        return run_of_newlines(text, len, run_without(text, len, start + n, BITS_WORD), slash);
+    if ((bits_at(text, start, &n) & word) == 0) {
+        return run_of_newlines(text, len, run_without(text, len, start + n, word), slash);
     }
     return spaces(text, len, pos, true);
 }
 
-static size_t next_llama3(const char *text, size_t len, size_t pos, unsigned digits_max)
+static size_t next_llama3(const char *text, size_t len, size_t pos, uint32_t letters,
+                          unsigned digits_max)
 {
     if (text[pos] == '\'') {
         size_t n_short = contraction(text, len, pos, true);
@@ -190,17 +200,17 @@ static size_t next_llama3(const char *text, size_t len, size_t pos, unsigned dig
     }
     unsigned n, n_next;
     uint32_t bits = bits_at(text, pos, &n);
-    if ((bits & TOK_BITS_L) != 0) {
-        return run_of(text, len, pos + n, TOK_BITS_L);
+    if ((bits & letters) != 0) {
+        return run_of(text, len, pos + n, letters);
     }
     if ((bits & TOK_BITS_N) != 0) {
         return digits(text, len, pos, digits_max);
     }
     if (!is_newline(text[pos]) && pos + n < len &&
-        (bits_at(text, pos + n, &n_next) & TOK_BITS_L) != 0) {
-        return run_of(text, len, pos + n + n_next, TOK_BITS_L);
+        (bits_at(text, pos + n, &n_next) & letters) != 0) {
+        return run_of(text, len, pos + n + n_next, letters);
     }
-    return next_rest(text, len, pos, false);
+    return next_rest(text, len, pos, BITS_WORD | letters, false);
 }
 
 /* UPPER* LOWER+ from `pos`, or pos if there is no match. Characters of both classes (other letters,
@@ -256,7 +266,28 @@ static size_t next_by_case(const char *text, size_t len, size_t pos, unsigned di
     if ((bits & TOK_BITS_N) != 0) {
         return digits(text, len, pos, digits_max);
     }
-    return next_rest(text, len, pos, true);
+    return next_rest(text, len, pos, BITS_WORD, true);
+}
+
+static size_t next_digits(const char *text, size_t len, size_t pos)
+{
+    size_t end = digits(text, len, pos, 3);
+    return end > pos ? end : run_without(text, len, pos, TOK_BITS_N);
+}
+
+static inline bool is_cjk(uint32_t c)
+{
+    return (c >= 0x3040 && c <= 0x30ff) || (c >= 0x4e00 && c <= 0x9fa5);
+}
+
+static size_t next_cjk(const char *text, size_t len, size_t pos)
+{
+    unsigned n;
+    bool inside = is_cjk(tok_utf8_get(text + pos, &n));
+    do {
+        pos += n;
+    } while (pos < len && is_cjk(tok_utf8_get(text + pos, &n)) == inside);
+    return pos;
 }
 
 static inline bool is_ascii_letter(char c)
@@ -292,7 +323,7 @@ static size_t match_deepseek(const char *text, size_t len, size_t pos)
     return (bits & TOK_BIT_SPACE) != 0 ? spaces(text, len, pos, true) : pos;
 }
 
-/* Only this pattern leaves characters unmatched (numbers, controls): a run of them is one piece. */
+/* The pattern leaves numbers and controls unmatched: a run of them is one piece. */
 static size_t next_deepseek(const char *text, size_t len, size_t pos)
 {
     size_t end = match_deepseek(text, len, pos);
@@ -313,9 +344,15 @@ size_t tok_scan_next(enum tok_scan_kind kind, const char *text, size_t len, size
     case TOK_SCAN_GPT2:
         return next_gpt2(text, len, pos);
     case TOK_SCAN_LLAMA3:
-        return next_llama3(text, len, pos, 3);
+        return next_llama3(text, len, pos, TOK_BITS_L, 3);
     case TOK_SCAN_QWEN2:
-        return next_llama3(text, len, pos, 1);
+        return next_llama3(text, len, pos, TOK_BITS_L, 1);
+    case TOK_SCAN_QWEN35:
+        return next_llama3(text, len, pos, TOK_BITS_L | TOK_BITS_M, 1);
+    case TOK_SCAN_DIGITS:
+        return next_digits(text, len, pos);
+    case TOK_SCAN_CJK:
+        return next_cjk(text, len, pos);
     case TOK_SCAN_O200K:
         return next_by_case(text, len, pos, 3, true);
     case TOK_SCAN_TEKKEN:

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum tok_scan_kind {
@@ -12,14 +13,20 @@ enum tok_scan_kind {
     TOK_SCAN_GPT2,     /* also what ByteLevel's use_regex means */
     TOK_SCAN_LLAMA3,   /* cl100k: contractions in any case, digits by three */
     TOK_SCAN_QWEN2,    /* the same with single digits */
+    TOK_SCAN_QWEN35,   /* the same with marks in words */
     TOK_SCAN_O200K,    /* split by case, contractions as suffixes, digits by three */
     TOK_SCAN_TEKKEN,   /* split by case, no contractions, single digits */
-    TOK_SCAN_DEEPSEEK, /* the main pattern of DeepSeek-V3's four */
+    TOK_SCAN_DIGITS,   /* DeepSeek-V3's three: digits by three, ... */
+    TOK_SCAN_CJK,      /* ... Chinese and Japanese, ... */
+    TOK_SCAN_DEEPSEEK, /* ... and the rest */
     TOK_SCAN_KINDS,
 };
 
 /* The kind whose pattern this is, letter for letter. */
 enum tok_scan_kind tok_scan_recognise(const char *pattern, size_t len);
+
+/* Does the pattern leave text unmatched? */
+bool tok_scan_has_gaps(enum tok_scan_kind kind);
 
 /* The pattern of a kind that is not NONE. */
 const char *tok_scan_pattern(enum tok_scan_kind kind);

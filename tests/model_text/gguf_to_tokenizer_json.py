@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Turns the vocabulary of a GGUF file into a tokenizer.json, so that the vocabularies that llama.cpp
-keeps for its tests, with their texts and ids, test ours.
+"""Turns the vocabulary of a GGUF file into a tokenizer.json, so that the vocabularies that
+llama.cpp keeps for its tests, with their texts and ids, test ours.
 
 Usage: gguf_to_tokenizer_json.py FILE.gguf > tokenizer.json
 """
@@ -8,7 +8,8 @@ import json
 import struct
 import sys
 
-SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q",
+           12: "d"}
 TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER, TYPE_UNUSED = 2, 3, 4, 5
 
 
@@ -64,7 +65,8 @@ def merges_from_scores(vocab, scores):
 
 def byte_level(meta, tokens):
     merges = [m.decode() for m in meta["tokenizer.ggml.merges"]]
-    steps = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    steps = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+             "use_regex": True}
     if meta.get("tokenizer.ggml.pre") == b"falcon":
         digits = {"type": "Split", "pattern": {"Regex": "[0-9][0-9][0-9]"}, "behavior": "Isolated",
                   "invert": False}

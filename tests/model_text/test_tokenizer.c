@@ -2,6 +2,8 @@
  * tokens, streams of ids, workspaces that do not leak from one text into the next. */
 #include "tests/model_text/tok_fixture.h"
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,6 +230,56 @@ static void workspaces_remember_nothing(void **state)
     }
 }
 
+/* One thread's share: the same text many times, each time with the ids that it had first. */
+struct share {
+    pthread_t thread;
+    const struct tokenizer *tok;
+    bool good;
+};
+
+static void *encode_again_and_again(void *arg)
+{
+    struct share *share = arg;
+    struct tokenizer_workspace *work;
+    uint64_t seed = 1181783497276652981u;
+    char text[2000];
+    uint32_t first[4096];
+    size_t n_first = 0, len = tok_random_text(&seed, text, sizeof text);
+    share->good = tokenizer_workspace_create(share->tok, &work) == STATUS_OK;
+    for (int i = 0; share->good && i < 100; i++) {
+        const uint32_t *ids;
+        size_t n;
+        share->good = tokenizer_encode(share->tok, text, len, 3, work, &ids, &n) == STATUS_OK &&
+                      n <= 4096 && (i == 0 || n == n_first);
+        if (share->good && i == 0) {
+            memcpy(first, ids, n * sizeof *ids);
+            n_first = n;
+        }
+        share->good = share->good && memcmp(first, ids, n * sizeof *ids) == 0;
+    }
+    tokenizer_workspace_destroy(work);
+    return NULL;
+}
+
+static void threads_share_a_tokenizer(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < tok_n_kinds; k++) {
+        struct tokenizer *tok = tok_fixture_open(tok_kinds[k]);
+        struct share shares[3];
+        for (size_t i = 0; i < 3; i++) {
+            shares[i] = (struct share){.tok = tok};
+            assert_int_equal(
+                pthread_create(&shares[i].thread, NULL, encode_again_and_again, &shares[i]), 0);
+        }
+        for (size_t i = 0; i < 3; i++) {
+            pthread_join(shares[i].thread, NULL);
+            assert_true(shares[i].good);
+        }
+        tokenizer_close(tok);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +289,7 @@ int main(void)
         cmocka_unit_test(pieces_lead_back_to_their_ids),
         cmocka_unit_test(streams_give_whole_characters),
         cmocka_unit_test(workspaces_remember_nothing),
+        cmocka_unit_test(threads_share_a_tokenizer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@
 #include "base/mem.h"
 
 /* The refusal's time; sanitizers slow everything down. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef TOK_SANITIZED
 #define REFUSAL_S_MAX 1.0
 #else
 #define REFUSAL_S_MAX 0.1
@@ -74,7 +74,7 @@ static void lies_are_refused(void **state)
          "finite"},
         {"{\"model\":{\"type\":\"Unigram\",\"unk_id\":7,\"vocab\":[[\"a\",1]]}}", STATUS_MALFORMED,
          "unk_id is 7"},
-        {"{\"pre_tokenizer\":{\"type\":\"Magic\"}," BPE "}}" + 1, STATUS_MALFORMED, "expected"},
+        {"\"model\"", STATUS_MALFORMED, "expected an object"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         refused(cases[i].json, strlen(cases[i].json), cases[i].status, cases[i].words);

@@ -14,7 +14,7 @@
 #include "model/tok_unicode.h"
 
 #define TEXT_BYTES ((size_t)1 << 20)
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef TOK_SANITIZED
 #define SLOWER 20.0
 #define MEMORY_MIB_MAX 1024
 #else

@@ -16,8 +16,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 def main():
     python = os.environ.get("BATON_HF_PYTHON", sys.executable)
     if subprocess.run([python, "-c", "import tokenizers"], stderr=subprocess.DEVNULL).returncode:
-        print("skipped: no Python package tokenizers; the stored vectors stand in for it. Install it "
-              "anywhere and set BATON_HF_PYTHON to that Python.")
+        print("skipped: no Python package tokenizers; the stored vectors stand in for it. "
+              "Install it anywhere and set BATON_HF_PYTHON to that Python.")
         return 77
     count, seed = (sys.argv[2:] + ["300", "1"][len(sys.argv) - 2:])[:2]
     failed = []

@@ -10,6 +10,15 @@
 
 #include "model/tokenizer.h"
 
+/* Sanitizers slow everything down and take memory: bounds are wider then. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TOK_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TOK_SANITIZED
+#endif
+#endif
+
 /* The stored kinds; vectors/tokenizer has KIND.json and KIND.txt. */
 #define TOK_KINDS(X)                                                                               \
     X(gpt2)                                                                                        \

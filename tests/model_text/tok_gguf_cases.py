@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Encodes the texts that llama.cpp keeps beside its vocabularies and compares the ids: every case of
-every vocabulary must be equal.
+"""Encodes the texts that llama.cpp keeps beside its vocabularies and compares the ids: every case
+of every vocabulary must be equal.
 
 Usage: tok_gguf_cases.py TOK_PIPE      (exit status 77: the data is not there)
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Compares our tokenizer with Hugging Face `tokenizers` on random Unicode: all planes, combining marks,
-emoji sequences, right-to-left, control characters, invalid UTF-8, texts of the vocabulary itself. Ids
-with and without special tokens must be equal, and so must the decoded text of random ids.
+"""Compares our tokenizer with Hugging Face `tokenizers` on random Unicode: all planes, combining
+marks, emoji sequences, right-to-left, control characters, invalid UTF-8, texts of the vocabulary
+itself. Ids with and without special tokens must be equal, and so must the decoded text of random
+ids.
 
 Usage: tok_oracle.py TOK_PIPE FILE.json [--count N] [--seed N]
 """
@@ -19,15 +20,18 @@ RANGES = [(0x20, 0x7F), (0x20, 0x7F), (0x00, 0x20), (0x80, 0x250), (0x300, 0x370
           (0xA640, 0xABFF), (0xAC00, 0xD7FF), (0xE000, 0x10000), (0xF900, 0xFB50), (0xFB50, 0xFFFE),
           (0x10000, 0x11FFF), (0x12000, 0x20000), (0x1E000, 0x1FC00), (0x1F300, 0x1F700),
           (0x20000, 0x30000), (0x30000, 0x110000), (0xFE00, 0xFE10), (0x200B, 0x2010)]
-BITS = ["'s", "'S", "'ll", "'LL", "'re", "'\u017f", "'ve", "n't", "\r\n", "\n\n", "\n ", "  ", "   ",
+BITS = ["'s", "'S", "'ll", "'LL", "'re", "'\u017f", "'ve", "n't", "\r\n", "\n\n", "\n ", "  ",
+        "   ",
         "\t", "\u00a0", "\u2581", "\u2581\u2581", "\u3000", "123", "1234567", "\u0663\u0664", "...",
         "!?", "//", "/\n", " (", "Hello", " world", "HTTPServer", "camelCase", "\u00e9", "e\u0301",
-        "\u00c5\u0327\u0301", "\u1e9b\u0323", "\uac00\u11a8", "\u1100\u1161\u11a8", "\ufb01", "\ufdfa",
+        "\u00c5\u0327\u0301", "\u1e9b\u0323", "\uac00\u11a8", "\u1100\u1161\u11a8", "\ufb01",
+        "\ufdfa",
         "\u0130", "\u01c5", "\u0f73\u0f71", "\U0001f469\u200d\U0001f469\u200d\U0001f467",
         "\U0001f1e9\U0001f1ea", "\U0001f44d\U0001f3fd", "\u05e9\u05dc\u05d5\u05dd \u05e2",
         "\u0645\u0631\u062d\u0628\u0627", "\u0928\u092e\u0938\u094d\u0924\u0947", "\u4f60\u597d",
         "\u3053\u3093", "\u0e2a\u0e27\u0e31", "\U00011935\U00011930", "\u180e", "\u200b", "\ufeff",
-        "\u0085", "\u2028", "_", "__init__", "new token", " new token ", "<think>", "<left>", " <left>",
+        "\u0085", "\u2028", "_", "__init__", "new token", " new token ", "<think>", "<left>",
+        " <left>",
         "<right> ", "upper", "UPPER", "<0x41>", "<unk>", "</s>", "<s>", "<|end|>", "<|im_start|>"]
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Trains small tokenizers of the kinds that published models have, with Hugging Face `tokenizers` and
-the published patterns, from a corpus made of the Python installation's own sources and of characters
-of all scripts. The result depends on the package's version, not on chance.
+"""Trains small tokenizers of the kinds that published models have, with Hugging Face `tokenizers`
+and the published patterns, from a corpus made of the Python installation's own sources and of
+characters of all scripts. The result depends on the package's version, not on chance.
 
 Usage: tok_train.py [--small] FOLDER [KIND..]      writes FOLDER/KIND.json
 
@@ -82,7 +82,8 @@ def begin_of_text(tok):
     begin = tok.token_to_id("<|begin|>")
     tok.post_processor = processors.Sequence([
         processors.ByteLevel(trim_offsets=False),
-        processors.TemplateProcessing(single="<|begin|> $A", special_tokens=[("<|begin|>", begin)])])
+        processors.TemplateProcessing(single="<|begin|> $A",
+                                      special_tokens=[("<|begin|>", begin)])])
     return tok
 
 
@@ -141,8 +142,8 @@ def without_bytes(tok):
 
 
 def charsmap():
-    """The map that T5 and XLM-R have (--small: one with a few rules), if the sentencepiece package is
-    there to make it."""
+    """The map that T5 and XLM-R have (--small: one with a few rules), if the sentencepiece package
+    is there to make it."""
     try:
         import io
         import sentencepiece
@@ -152,7 +153,8 @@ def charsmap():
                 table.write("1C5\t44 17E\n65 301\tE9\nFB01\t66 69\n9\t20\nA\t20\n200B\t\nC5\t41\n")
             rules = {"normalization_rule_tsv": table.name}
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(["some words, a few more words"] * 9), model_writer=out, vocab_size=40,
+            sentence_iterator=iter(["some words, a few more words"] * 9), model_writer=out,
+            vocab_size=40,
             minloglevel=3, hard_vocab_limit=False,
             **rules)
         from sentencepiece import sentencepiece_model_pb2 as pb
@@ -210,7 +212,8 @@ def word_marks():
     """The first BPE models: words end in </w>, characters may be unknown."""
     tok = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>", fuse_unk=True))
     tok.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.Lowercase()])
-    tok.pre_tokenizer = sequence(pre_tokenizers.Whitespace(), pre_tokenizers.CharDelimiterSplit("_"))
+    tok.pre_tokenizer = sequence(pre_tokenizers.Whitespace(),
+                                 pre_tokenizers.CharDelimiterSplit("_"))
     tok.decoder = decoders.BPEDecoder("</w>")
     trainer = trainers.BpeTrainer(vocab_size=2000, show_progress=False, limit_alphabet=100,
                                   special_tokens=["<unk>"], end_of_word_suffix="</w>")

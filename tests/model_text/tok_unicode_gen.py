@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes model/tok_unicode_tables.c: where the characters of the reference implementation (Hugging
-Face `tokenizers`, which mixes Unicode 8, 9, 16 and 17) differ from Unicode 14 and 15, which PCRE2 and
-utf8proc have. It asks the package itself, one character after the other.
+Face `tokenizers`, which mixes Unicode 8, 9, 16 and 17) differ from Unicode 14 and 15, which PCRE2
+and utf8proc have. It asks the package itself, one character after the other.
 
 Usage: tok_unicode_gen.py > model/tok_unicode_tables.c    (needs the packages tokenizers, and a
 Python whose unicodedata is 14 to 16)"""
@@ -70,11 +70,12 @@ def is_inert(c):
     return not after and not before
 
 
-print("""/* Where the reference implementation's characters differ from those of PCRE2 and utf8proc. Made by
- * tests/model_text/tok_unicode_gen.py; do not edit. */
+print("""\
+/* Where the reference implementation's characters differ from those of PCRE2 and utf8proc. Made
+ * by tests/model_text/tok_unicode_gen.py; do not edit. */
 #include "model/tok_unicode_tables.h\"""")
-table("tok_category_patches", "Categories of Unicode 16 that older versions lack; the third number is "
-      "the bit.", sorted(patches))
+table("tok_category_patches", "Categories of Unicode 16 that older versions lack; the third number "
+      "is the bit.", sorted(patches))
 table("tok_not_punctuation", "P in Unicode 16, but not in Unicode 8.",
       ranges(letters["P"] - punctuation))
 table("tok_not_marks", "M in Unicode 16, but not in Unicode 9.", ranges(letters["M"] - marks))

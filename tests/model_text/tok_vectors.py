@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the vectors that test our tokenizer where Hugging Face's package is absent: for each kind a
-small tokenizer.json and texts with the ids that the package gives.
+"""Writes the vectors that test our tokenizer where Hugging Face's package is absent: for each kind
+a small tokenizer.json and texts with the ids that the package gives.
 
 Usage: tok_train.py --small vectors/tokenizer KIND..; tok_vectors.py vectors/tokenizer
 
