@@ -132,7 +132,8 @@ static enum status append_chars(const struct tok_charsmap *map, const char *text
     return status;
 }
 
-/* Marks that are newer than utf8proc's Unicode and short enough to matter: they extend a cluster. */
+/* Marks that are newer than utf8proc's Unicode and short enough to matter: they extend a cluster.
+ */
 static bool is_newer_mark(uint32_t c)
 {
     return c == 0x897 || (c >= 0x1acf && c <= 0x1add) || (c >= 0x1ae0 && c <= 0x1aeb);

@@ -238,6 +238,7 @@ static void take_join(struct router *router, uint32_t link, const struct wire_ms
     router_node_post(router, (uint32_t)(node - router->nodes), &answer);
     router->counts.nodes_joined++;
     router->roster_changed = true;
+    router_queue_trim(router, now_ns);
     LOG_INFO("router", "node joined", log_str("node", node->name),
              log_str("role", wire_role_name(node->role)), log_u64("blocks", node->blocks),
              log_hex("incarnation", msg->from));

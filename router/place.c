@@ -108,6 +108,9 @@ static bool choose(const struct router *router, uint32_t p_blocks, uint32_t d_bl
 static void job_fill(const struct router *router, const struct router_req *req,
                      struct wire_msg *msg, uint32_t peer, uint64_t now_ns)
 {
+    /* It may have passed since the last tick, which will end the request at the next. */
+    const uint64_t left_ns = req->deadline_ns > now_ns ? req->deadline_ns - now_ns : 0;
+
     wire_msg_init(msg, WIRE_KIND_JOB);
     msg->req = req->id;
     msg->attempt = req->attempt;
@@ -116,7 +119,7 @@ static void job_fill(const struct router *router, const struct router_req *req,
     msg->job.emitted = (struct wire_u32s){req->emitted, req->n_emitted};
     msg->job.sampling = req->sampling;
     msg->job.seed = req->seed;
-    msg->job.deadline_ms = (uint32_t)((req->deadline_ns - now_ns) / NS_PER_MS) + 1;
+    msg->job.deadline_ms = (uint32_t)(left_ns / NS_PER_MS) + 1;
     msg->job.peer = router->nodes[peer].session.peer;
     msg->job.suspect = req->suspect;
     if (PLANTED(15)) { /* border lost: prompt and emitted lie in one array */
@@ -184,6 +187,19 @@ void router_place(struct router *router, uint64_t now_ns)
     while (router->queue_head != ROUTER_NONE)
         if (!place_one(router, &router->reqs[router->queue_head], now_ns))
             break;
+}
+
+void router_queue_trim(struct router *router, uint64_t now_ns)
+{
+    const uint32_t len_max = router_len_max(router);
+
+    for (uint32_t i = router->queue_head; i != ROUTER_NONE;) {
+        struct router_req *req = &router->reqs[i];
+
+        i = req->next;
+        if (req->n_prompt + req->sampling.max_tokens > len_max)
+            router_req_end(router, req, STATUS_TOO_BIG, ROUTER_TOO_LONG, now_ns);
+    }
 }
 
 void router_rereserve(struct router *router, struct router_req *req, uint64_t now_ns)

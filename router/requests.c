@@ -197,8 +197,7 @@ static void failed_p(struct router *router, struct router_req *req, enum status 
         backoff(router, req->p, now_ns);
     router_unplace_p(router, req, false);
     if (code == STATUS_TOO_BIG)
-        router_req_end(router, req, code, "the request is longer than the fleet's longest sequence",
-                       now_ns);
+        router_req_end(router, req, code, ROUTER_TOO_LONG, now_ns);
     else if (req->state == ROUTER_DECODE)
         return; /* D has all it needs */
     else if (is_busy(code))
@@ -219,8 +218,7 @@ static void failed_d(struct router *router, struct router_req *req, enum status 
         router->nodes[req->d].n_paired = 0; /* until its next heartbeat tells anew */
     router_unplace_d(router, req, false);
     if (code == STATUS_TOO_BIG) {
-        router_req_end(router, req, code, "the request is longer than the fleet's longest sequence",
-                       now_ns);
+        router_req_end(router, req, code, ROUTER_TOO_LONG, now_ns);
     } else if (req->state == ROUTER_DECODE || req->p == ROUTER_NONE || p_forgot) {
         if (is_busy(code))
             resubmit(router, req, now_ns);
@@ -229,6 +227,12 @@ static void failed_d(struct router *router, struct router_req *req, enum status 
     } else if (is_busy(code) || !give_up(router, req, code, now_ns)) {
         router_rereserve(router, req, now_ns);
     }
+}
+
+/* What a node gives as the cause; a failure that calls itself a success is its bug. */
+static enum status failure_of(const struct wire_failed *failed)
+{
+    return failed->code < STATUS_INVALID ? STATUS_PROTOCOL : (enum status)failed->code;
 }
 
 /* ---- what nodes say ---- */
@@ -267,9 +271,9 @@ void router_req_message(struct router *router, uint32_t node, const struct wire_
                   log_str("node", router->nodes[node].name),
                   log_status((enum status)msg->failed.code));
         if (from_p)
-            failed_p(router, req, (enum status)msg->failed.code, now_ns);
+            failed_p(router, req, failure_of(&msg->failed), now_ns);
         else
-            failed_d(router, req, (enum status)msg->failed.code, now_ns);
+            failed_d(router, req, failure_of(&msg->failed), now_ns);
         break;
     default:
         router->counts.messages_stale++;

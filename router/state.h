@@ -18,6 +18,7 @@
 #define ROUTER_STRIKES_MAX 2u             /* crashes in whose step a request was */
 #define ROUTER_ALIVE_MS 600u /* who was heard from in this time has not been restarted */
 #define ROUTER_NONE UINT32_MAX
+#define ROUTER_TOO_LONG "the request is longer than the fleet's longest sequence"
 
 struct router_node {
     bool used;
@@ -144,6 +145,9 @@ uint32_t router_len_max(const struct router *router);
 void router_place(struct router *router, uint64_t now_ns);
 void router_queue_push(struct router *router, uint32_t idx);
 void router_queue_remove(struct router *router, uint32_t idx);
+/* After a node has joined: ends what was admitted before and is longer than any node's sequences.
+ * It would stay first in the queue, and all others behind it. */
+void router_queue_trim(struct router *router, uint64_t now_ns);
 /* Finds a D for a request whose P goes on holding the prompt, under a new generation. */
 void router_rereserve(struct router *router, struct router_req *req, uint64_t now_ns);
 /* Whether any ready D has verified a transfer with that P. */

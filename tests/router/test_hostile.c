@@ -1,0 +1,115 @@
+/* What clients and nodes can say to harm others: each of these once did. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "tests/router/rig.h"
+
+static struct rig rig;
+
+static int setup(void **state)
+{
+    (void)state;
+    rig_init(&rig, NULL);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    rig_fini(&rig);
+    return 0;
+}
+
+static struct wire_msg job_at(uint32_t link)
+{
+    const struct wire_msg *job = rig_answer(&rig, link, WIRE_KIND_JOB);
+
+    assert_non_null(job);
+    return *job;
+}
+
+/* A request whose deadline has passed since the last tick must not travel with a deadline that went
+ * round the corner: no node takes that, and the router would break its sessions with both. */
+static void expired_request_breaks_no_session(void **state)
+{
+    static const uint32_t ids[] = {1, 2, 3};
+    struct wire_msg job, msg;
+
+    (void)state;
+    rig_fleet(&rig, 1);
+    (void)rig_generate(&rig, 10, 5);
+    job = job_at(RIG_P_LINK);
+    (void)rig_generate(&rig, 10, 5); /* P has two now, which is all it takes */
+    wire_msg_init(&msg, WIRE_KIND_GENERATE);
+    msg.generate.tokens = (struct wire_u32s){ids, 3};
+    msg.generate.deadline_ms = 1;
+    rig_client(&rig, &msg);
+    rig.now_ns += 10 * NS_PER_MS; /* no tick in between */
+    rig_first(&rig, &job, 0, 'a');
+    assert_non_null(rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_TOKEN));
+    rig_wait(&rig, 50);
+    assert_null(rig_answer(&rig, RIG_P_LINK, WIRE_KIND_BYE));
+    assert_null(rig_answer(&rig, RIG_D_LINK, WIRE_KIND_BYE));
+    assert_non_null(rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_FAILED));
+    assert_int_equal(rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_FAILED)->failed.code,
+                     STATUS_DEADLINE);
+}
+
+/* Admitted while no node was there to tell how long a sequence may be. */
+static void too_long_request_blocks_no_queue(void **state)
+{
+    const struct wire_msg *failed;
+
+    (void)state;
+    (void)rig_generate(&rig, 10, 1u << 20);
+    (void)rig_generate(&rig, 500, 500);
+    (void)rig_generate(&rig, 10, 5);
+    rig_join(&rig, RIG_P_LINK, RIG_P, WIRE_ROLE_PREFILL, "p");
+    failed = rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_FAILED);
+    assert_non_null(failed);
+    assert_int_equal(failed->failed.code, STATUS_TOO_BIG);
+    rig_join(&rig, RIG_D_LINK, RIG_D, WIRE_ROLE_DECODE, "d");
+    rig_wait(&rig, 50);
+    assert_int_equal(job_at(RIG_P_LINK).job.prompt.n, 10);
+    assert_int_equal(job_at(RIG_P_LINK).job.sampling.max_tokens, 5);
+}
+
+/* "Failed: done" from a broken node must not become a good end with tokens missing. */
+static void failure_is_never_a_good_end(void **state)
+{
+    const struct wire_msg *failed;
+    struct wire_msg job;
+
+    (void)state;
+    rig_fleet(&rig, 1);
+    (void)rig_generate(&rig, 10, 5);
+    for (int i = 0; i < 3; i++) {
+        job = job_at(RIG_P_LINK);
+        rig_failed(&rig, RIG_P_LINK, RIG_P, &job, STATUS_DONE);
+    }
+    assert_null(rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_DONE));
+    failed = rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_FAILED);
+    assert_non_null(failed);
+    assert_int_equal(failed->failed.code, STATUS_PROTOCOL);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(expired_request_breaks_no_session),
+        T(too_long_request_blocks_no_queue),
+        T(failure_is_never_a_good_end),
+    };
+    const struct log_options silent = {.level = LOG_LEVEL_OFF};
+
+    (void)log_open(&silent);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
