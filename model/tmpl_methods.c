@@ -211,6 +211,7 @@ TMPL_FILTER(str_zfill)
 {
     bool sign = subject.len && (subject.text[0] == '-' || subject.text[0] == '+');
     size_t mark = tmpl_mark(ctx);
+    struct tmpl_value text;
     int64_t width, len;
 
     (void)raw;
@@ -221,7 +222,9 @@ TMPL_FILTER(str_zfill)
     for (; len < width && !tmpl_failed(ctx); len++)
         tmpl_put_text(ctx, "0");
     tmpl_put(ctx, subject.text + sign, subject.len - sign);
-    return tmpl_take(ctx, mark); /* never markup: digits need no escapes */
+    text = tmpl_take(ctx, mark);
+    text.flags = subject.flags;
+    return text;
 }
 
 TMPL_FILTER(str_format)
