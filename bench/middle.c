@@ -15,38 +15,16 @@
 
 #include "base/loop.h"
 #include "base/rand.h"
+#include "model/tokenizer.h"
 #include "router/shell.h"
 
 /* ---- the router ---- */
-
-static enum status text_encode(void *ctx, const char *text, size_t len, uint32_t *tokens,
-                               size_t max, size_t *n_out)
-{
-    (void)ctx;
-    if (len > max)
-        return STATUS_TOO_BIG;
-    for (size_t i = 0; i < len; i++)
-        tokens[i] = (uint8_t)text[i];
-    *n_out = len;
-    return STATUS_OK;
-}
-
-/* Four letters, as many as a token of a real vocabulary has on average. */
-static size_t text_piece(void *ctx, uint32_t token, char *text, size_t max)
-{
-    (void)ctx;
-    if (max < 4)
-        return 0;
-    memset(text, 'a' + (int)(token % 26), 4);
-    return 4;
-}
 
 static struct router_cfg core_cfg(void)
 {
     struct router_cfg cfg = {
         .server = "bench",
         .model = MIDDLE_MODEL,
-        .text = {.encode = text_encode, .piece = text_piece},
         .nodes_max = 256,
         .requests_max = 2 * MIDDLE_STREAMS_MAX,
         .queue_max = 2 * MIDDLE_STREAMS_MAX,
@@ -75,11 +53,14 @@ static void run_router(const char *nodes, const char *clients, int parent)
                                    .clients_max = 4096};
     char why[ROUTER_SHELL_WHY_MAX];
     struct router_shell *shell;
+    struct tokenizer *tok;
     struct middle told = {.pid = getpid()};
     struct loop *loop;
 
-    if (zctx_open(&zctx_cfg, &cfg.zctx) != STATUS_OK || loop_create(&options, &loop) != STATUS_OK)
+    if (zctx_open(&zctx_cfg, &cfg.zctx) != STATUS_OK || loop_create(&options, &loop) != STATUS_OK ||
+        tokenizer_open_bytes(&tok) != STATUS_OK)
         return;
+    cfg.core.tok = tok;
     if (router_shell_open(&cfg, loop, &shell, why) != STATUS_OK) {
         fprintf(stderr, "bench: the router does not start: %s\n", why);
         return;

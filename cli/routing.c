@@ -2,38 +2,17 @@
  * themselves: one token, one byte. */
 #include "cli/routing.h"
 
-#include <string.h>
-
 #include "base/log.h"
 #include "base/rand.h"
 #include "cli/version.h"
+#include "model/tokenizer.h"
 #include "router/shell.h"
 
 struct routing {
     struct process *process;
+    struct tokenizer *tok;
     struct router_shell *shell;
 };
-
-static enum status oracle_encode(void *ctx, const char *text, size_t len, uint32_t *tokens,
-                                 size_t max, size_t *n_out)
-{
-    (void)ctx;
-    if (len > max)
-        return STATUS_TOO_BIG;
-    for (size_t i = 0; i < len; i++)
-        tokens[i] = (uint8_t)text[i];
-    *n_out = len;
-    return STATUS_OK;
-}
-
-static size_t oracle_piece(void *ctx, uint32_t token, char *text, size_t max)
-{
-    (void)ctx;
-    if (max == 0 || token == ORACLE_EOS || token >= ORACLE_VOCAB)
-        return 0;
-    text[0] = (char)token;
-    return 1;
-}
 
 static void on_ready(void *ctx, bool ready)
 {
@@ -83,7 +62,7 @@ static enum status open_shell(struct routing *routing)
     cfg.core.self = process->incarnation;
     rand_entropy(cfg.core.key, sizeof(cfg.core.key));
     cfg.core.server = version_text();
-    cfg.core.text = (struct router_text){.encode = oracle_encode, .piece = oracle_piece};
+    cfg.core.tok = routing->tok;
     status = router_shell_open(&cfg, process->loop, &routing->shell, why);
     if (status == STATUS_OK)
         return STATUS_OK;
@@ -100,8 +79,12 @@ enum exit_code routing_run(struct process *process)
 
     process->on_drain = on_drain;
     process->ctx = &routing;
-    if (open_shell(&routing) != STATUS_OK)
+    if (tokenizer_open_bytes(&routing.tok) != STATUS_OK)
+        return EXIT_FATAL;
+    if (open_shell(&routing) != STATUS_OK) {
+        tokenizer_close(routing.tok);
         return process->exit_code;
+    }
     process->exit_code = EXIT_DONE;
     LOG_INFO("node", "started", log_str("node", process->node->name), log_str("role", "router"),
              log_hex("incarnation", process->incarnation),
@@ -111,5 +94,6 @@ enum exit_code routing_run(struct process *process)
                 router_shell_clients(routing.shell));
     process_run(process);
     router_shell_close(routing.shell);
+    tokenizer_close(routing.tok);
     return process->exit_code;
 }

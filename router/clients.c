@@ -33,6 +33,12 @@ static void refuse(struct router *router, uint32_t link, const struct wire_msg *
 
 /* ---- streams ---- */
 
+void router_req_memory_free(struct router_req *req)
+{
+    detokenizer_destroy(req->detok);
+    mem_free(req->memory);
+}
+
 void router_req_free(struct router *router, struct router_req *req)
 {
     const struct idmap_key key = idmap_key(req->id.byte, 0);
@@ -40,16 +46,44 @@ void router_req_free(struct router *router, struct router_req *req)
 
     CHECK(req->state == ROUTER_ENDED && req->p == ROUTER_NONE && req->d == ROUTER_NONE);
     CHECK(idmap_remove(router->map, &key, NULL) == STATUS_OK);
-    mem_free(req->memory);
+    router_req_memory_free(req);
     *req = (struct router_req){.used = false};
     router->free_reqs[router->n_free_reqs++] = idx;
 }
 
-static bool post_token(struct router *router, struct router_req *req)
+/* The text of the next id: whole characters only; with the last id also what was held back. A stop
+ * id leaves no text of its own. */
+static enum status token_text(struct router_req *req, char *out, size_t max, size_t *len_out)
 {
-    char text[ROUTER_TOKEN_BYTES_MAX];
-    struct wire_msg msg;
+    const bool last = req->end[0] && req->n_sent + 1 == req->n_emitted;
+    enum status status = STATUS_OK;
+    const char *text = "";
+    size_t len = 0;
 
+    if (!last || strcmp(req->end, "stop") != 0)
+        status = detokenizer_push(req->detok, req->emitted[req->n_sent], &text, &len);
+    if (status != STATUS_OK || len > max)
+        return status != STATUS_OK ? status : STATUS_TOO_BIG;
+    memcpy(out, text, len);
+    *len_out = len;
+    if (!last)
+        return STATUS_OK;
+    status = detokenizer_flush(req->detok, &text, &len);
+    if (status != STATUS_OK || len > max - *len_out)
+        return status != STATUS_OK ? status : STATUS_TOO_BIG;
+    memcpy(out + *len_out, text, len);
+    *len_out += len;
+    return STATUS_OK;
+}
+
+static enum status post_token(struct router *router, struct router_req *req)
+{
+    char text[WIRE_PIECE_MAX];
+    struct wire_msg msg;
+    enum status status;
+
+    if (wire_out_room(router->out) < 2 * WIRE_PIECE_MAX)
+        return STATUS_AGAIN;
     wire_msg_init(&msg, WIRE_KIND_TOKEN);
     msg.req = req->id;
     msg.token.index = req->n_sent;
@@ -58,9 +92,8 @@ static bool post_token(struct router *router, struct router_req *req)
     if (req->n_sent + 1 == req->n_emitted)
         msg.token.end = wire_span_of(req->end);
     msg.token.text.at = text;
-    msg.token.text.len =
-        router->cfg.text.piece(router->cfg.text.ctx, msg.token.token, text, sizeof(text));
-    return post(router, req->client, &msg) == STATUS_OK;
+    status = token_text(req, text, sizeof(text), &msg.token.text.len);
+    return status == STATUS_OK ? post(router, req->client, &msg) : status;
 }
 
 static bool post_end(struct router *router, struct router_req *req)
@@ -90,13 +123,32 @@ static bool post_end(struct router *router, struct router_req *req)
     return post(router, req->client, &msg) == STATUS_OK;
 }
 
+/* A token without its text would be a wrong answer: the stream ends with an error. */
+static void no_text(struct router *router, struct router_req *req, enum status status,
+                    uint64_t now_ns)
+{
+    if (req->state == ROUTER_ENDED)
+        req->code = status;
+    snprintf(req->reason, sizeof(req->reason), "%s", status_text(status));
+    req->n_sent = req->n_emitted;
+    router_req_end(router, req, status, NULL, now_ns);
+    if (req->used && req->state == ROUTER_ENDED && post_end(router, req))
+        router_req_free(router, req);
+}
+
 void router_client_flush(struct router *router, struct router_req *req, uint64_t now_ns)
 {
     if (req->client == WIRE_LINK_NONE)
         return;
     while (req->n_sent < req->n_emitted && (!req->limited || req->credits > 0)) {
-        if (!post_token(router, req))
+        const enum status status = post_token(router, req);
+
+        if (status == STATUS_AGAIN)
             return; /* the list of this step is full: at the next tick */
+        if (status != STATUS_OK) {
+            no_text(router, req, status, now_ns);
+            return;
+        }
         req->n_sent++;
         req->credits -= req->limited;
         req->beat_ns = now_ns;
@@ -184,7 +236,7 @@ static const char *sampling_wrong(const struct wire_sampling *sampling)
     return NULL;
 }
 
-/* Finds the ids of the prompt: given, or of the text (in the scratch array). */
+/* Finds the ids of the prompt: given, or of the text (in the workspace). */
 static enum status prompt_ids(struct router *router, const struct wire_generate *in,
                               struct wire_u32s *out, const char **why_out)
 {
@@ -196,18 +248,17 @@ static enum status prompt_ids(struct router *router, const struct wire_generate 
     *out = in->tokens;
     if (in->tokens.n > 0)
         return STATUS_OK;
-    status = router->cfg.text.encode(router->cfg.text.ctx, in->text.at, in->text.len,
-                                     router->scratch, WIRE_TOKENS_MAX, &out->n);
-    out->at = router->scratch;
+    status = tokenizer_encode(router->cfg.tok, in->text.at, in->text.len, TOKENIZER_ADD_SPECIAL,
+                              router->work, &out->at, &out->n);
     *why_out = "the text cannot be made into tokens";
-    if (status == STATUS_OK && out->n == 0)
-        return STATUS_INVALID;
+    if (status == STATUS_OK && (out->n == 0 || out->n > WIRE_TOKENS_MAX))
+        return out->n == 0 ? STATUS_INVALID : STATUS_TOO_BIG;
     return status;
 }
 
 /* One allocation for all that grows with the request; it dies with it. */
-static enum status req_memory(struct router_req *req, const struct wire_u32s *prompt,
-                              const struct wire_sampling *sampling)
+static enum status req_memory(struct router *router, struct router_req *req,
+                              const struct wire_u32s *prompt, const struct wire_sampling *sampling)
 {
     const size_t n = sampling->max_tokens;
     uint8_t *at = mem_alloc(n * sizeof(double) + n * sizeof(uint32_t) +
@@ -216,6 +267,10 @@ static enum status req_memory(struct router_req *req, const struct wire_u32s *pr
 
     if (!at)
         return STATUS_NO_MEMORY;
+    if (detokenizer_create(router->cfg.tok, true, &req->detok) != STATUS_OK) {
+        mem_free(at);
+        return STATUS_NO_MEMORY;
+    }
     req->memory = at;
     req->logprobs = (double *)(void *)at;
     req->emitted = (uint32_t *)(void *)(at + n * sizeof(double));
@@ -341,7 +396,7 @@ static void take_generate(struct router *router, uint32_t link, const struct wir
         return;
     }
     req = &router->reqs[router->free_reqs[router->n_free_reqs - 1]];
-    if (req_memory(req, &prompt, &in->sampling) != STATUS_OK) {
+    if (req_memory(router, req, &prompt, &in->sampling) != STATUS_OK) {
         router->counts.refused++;
         refuse(router, link, msg, STATUS_NO_MEMORY, ROUTER_BEAT_MS, "the router is out of memory");
         return;
@@ -378,6 +433,19 @@ static struct router_req *req_of_client(struct router *router, const struct wire
     return req && resume_equal(&req->resume, resume) ? req : NULL;
 }
 
+/* Brings the text's state to before the token `next`. */
+static bool text_rewind(struct router_req *req, uint32_t next)
+{
+    const char *text;
+    size_t len;
+
+    detokenizer_reset(req->detok);
+    for (req->n_sent = 0; req->n_sent < next; req->n_sent++)
+        if (detokenizer_push(req->detok, req->emitted[req->n_sent], &text, &len) != STATUS_OK)
+            return false;
+    return true;
+}
+
 static void take_attach(struct router *router, uint32_t link, const struct wire_msg *msg,
                         uint64_t now_ns)
 {
@@ -393,7 +461,10 @@ static void take_attach(struct router *router, uint32_t link, const struct wire_
         return;
     }
     req->client = link;
-    req->n_sent = msg->attach.next;
+    if (!text_rewind(req, msg->attach.next)) {
+        no_text(router, req, STATUS_NO_MEMORY, now_ns);
+        return;
+    }
     req->limited = msg->attach.credits > 0;
     req->credits = msg->attach.credits;
     req->starved_ns = 0;

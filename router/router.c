@@ -42,15 +42,14 @@ enum status router_create(const struct router_cfg *cfg, struct router **out, con
         mem_alloc_zero((size_t)cfg->nodes_max * cfg->nodes_max, sizeof(*router->paired));
     router->reqs = mem_alloc_zero(cfg->requests_max, sizeof(*router->reqs));
     router->free_reqs = mem_alloc_zero(cfg->requests_max, sizeof(*router->free_reqs));
-    router->scratch = mem_alloc_zero(WIRE_TOKENS_MAX, sizeof(*router->scratch));
-    if (!router->nodes || !router->paired || !router->reqs || !router->free_reqs ||
-        !router->scratch)
+    if (!router->nodes || !router->paired || !router->reqs || !router->free_reqs)
         goto fail;
     for (uint32_t i = 0; i < cfg->nodes_max; i++)
         router->nodes[i].paired = router->paired + (size_t)i * cfg->nodes_max;
     for (uint32_t i = 0; i < cfg->requests_max; i++)
         router->free_reqs[router->n_free_reqs++] = cfg->requests_max - 1 - i;
-    if ((status = wire_out_create(ROUTER_OUT_BYTES_MAX, &router->out)) != STATUS_OK ||
+    if ((status = tokenizer_workspace_create(cfg->tok, &router->work)) != STATUS_OK ||
+        (status = wire_out_create(ROUTER_OUT_BYTES_MAX, &router->out)) != STATUS_OK ||
         (status = idmap_create(cfg->requests_max, hash_key, &router->map)) != STATUS_OK ||
         (status = idmap_create(cfg->nodes_max, hash_key, &router->links)) != STATUS_OK)
         goto fail;
@@ -66,11 +65,11 @@ void router_destroy(struct router *router)
     if (!router)
         return;
     for (uint32_t i = 0; router->reqs && i < router->cfg.requests_max; i++)
-        mem_free(router->reqs[i].memory);
+        router_req_memory_free(&router->reqs[i]);
+    tokenizer_workspace_destroy(router->work);
     idmap_destroy(router->links);
     idmap_destroy(router->map);
     wire_out_destroy(router->out);
-    mem_free(router->scratch);
     mem_free(router->free_reqs);
     mem_free(router->reqs);
     mem_free(router->paired);

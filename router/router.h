@@ -23,26 +23,17 @@
 #include "wire/out.h"
 
 struct router;
+struct tokenizer;
 
 /* Which socket a link belongs to: what a client says is never taken for a node's word. */
 enum router_door { ROUTER_DOOR_CLIENT, ROUTER_DOOR_NODE };
 
-/* Text of a model: from model_text in production. Pure functions. */
-struct router_text {
-    void *ctx;
-    /* TOO_BIG when max ids do not do. */
-    enum status (*encode)(void *ctx, const char *text, size_t len, uint32_t *tokens, size_t max,
-                          size_t *n_out);
-    /* Bytes of one id, at most max. */
-    size_t (*piece)(void *ctx, uint32_t token, char *text, size_t max);
-};
-
 struct router_cfg {
-    uint64_t self;      /* own incarnation */
-    uint8_t key[32];    /* entropy for request ids, resume tokens and seeds */
-    const char *server; /* name and version, for welcome */
-    const char *model;  /* the name clients ask for */
-    struct router_text text;
+    uint64_t self;               /* own incarnation */
+    uint8_t key[32];             /* entropy for request ids, resume tokens and seeds */
+    const char *server;          /* name and version, for welcome */
+    const char *model;           /* the name clients ask for */
+    const struct tokenizer *tok; /* of the model; outlives the router */
     uint32_t nodes_max;
     uint32_t requests_max;  /* all states */
     uint32_t queue_max;     /* of them QUEUED; more are refused with FULL and a retry hint */

@@ -5,11 +5,11 @@
 
 #include "base/clock.h"
 #include "base/idmap.h"
+#include "model/tokenizer.h"
 #include "router/router.h"
 #include "wire/session.h"
 
 #define ROUTER_OUT_BYTES_MAX (256u << 20) /* messages of one step, to all */
-#define ROUTER_TOKEN_BYTES_MAX 256u       /* text of one token */
 #define ROUTER_BACKOFF_MS 50u             /* a node that said FULL is left alone this long */
 #define ROUTER_UNPAIRED_MS 1000u          /* a P whom no D reaches gives its prompts back after */
 #define ROUTER_BEAT_MS 1000u              /* heartbeat to a client that waits */
@@ -62,7 +62,8 @@ struct router_req {
     uint64_t beat_ns;
 
     /* the job */
-    void *memory; /* holds the arrays below */
+    struct detokenizer *detok; /* has taken the ids before n_sent */
+    void *memory;              /* holds the arrays below */
     uint32_t *prompt;
     uint32_t *emitted; /* [sampling.max_tokens] */
     double *logprobs;  /* [sampling.max_tokens] */
@@ -111,7 +112,7 @@ struct router {
     struct idmap *map;   /* request id -> index in reqs */
     struct idmap *links; /* link of a node -> index in nodes */
     uint32_t queue_head, queue_tail, n_queued;
-    uint32_t *scratch;                   /* [WIRE_TOKENS_MAX] ids of a text being admitted */
+    struct tokenizer_workspace *work;
     char fingerprint[WIRE_NAME_MAX + 1]; /* of the fleet; empty: no node yet */
     char numerics[WIRE_NAME_MAX + 1];
     uint64_t draws; /* from the key */
@@ -182,3 +183,5 @@ void router_client_flush(struct router *router, struct router_req *req, uint64_t
 /* Patience with an absent or slow client; heartbeats. May free the record. */
 void router_client_tick(struct router *router, struct router_req *req, uint64_t now_ns);
 void router_req_free(struct router *router, struct router_req *req);
+/* What the record holds beside itself. */
+void router_req_memory_free(struct router_req *req);

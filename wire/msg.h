@@ -26,6 +26,7 @@ struct arena;
 #define WIRE_TEXT_MAX (4u << 20)          /* bytes in one text */
 #define WIRE_NAME_MAX 128                 /* names, labels, endpoints, reasons */
 #define WIRE_ERROR_MAX 1024               /* an error's sentence */
+#define WIRE_PIECE_MAX 16384              /* bytes of one token's text, with what was held back */
 #define WIRE_NODES_MAX 4096               /* nodes in a roster */
 #define WIRE_ADDRESS_MAX 8192             /* a UCX worker address */
 #define WIRE_STOP_IDS_MAX 64
@@ -137,7 +138,7 @@ struct wire_texts {
 #define WIRE_TOKEN(F)                                                                              \
     F(u32, index, "index", WIRE_TOKENS_MAX, 0)                                                     \
     F(u32, token, "token", UINT32_MAX, 0)                                                          \
-    F(text, text, "text", WIRE_ERROR_MAX, 0)                                                       \
+    F(text, text, "text", WIRE_PIECE_MAX, 0)                                                       \
     F(f64, logprob, "logprob", 1e30, 0.0)                                                          \
     F(u32, step_us, "step_us", UINT32_MAX, 0)                                                      \
     F(text, end, "end", WIRE_NAME_MAX, 0)

@@ -82,6 +82,11 @@ enum status wire_out_post(struct wire_out *out, uint32_t link, const struct wire
     return STATUS_OK;
 }
 
+size_t wire_out_room(const struct wire_out *out)
+{
+    return out->bytes_max - out->used;
+}
+
 size_t wire_out_count(const struct wire_out *out)
 {
     return out->n;

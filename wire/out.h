@@ -23,6 +23,8 @@ struct wire_out_item {
 enum status wire_out_create(size_t bytes_max, struct wire_out **out);
 void wire_out_destroy(struct wire_out *out);
 enum status wire_out_post(struct wire_out *out, uint32_t link, const struct wire_msg *msg);
+/* Bytes that still fit. */
+size_t wire_out_room(const struct wire_out *out);
 size_t wire_out_count(const struct wire_out *out);
 struct wire_out_item wire_out_at(const struct wire_out *out, size_t idx);
 void wire_out_clear(struct wire_out *out);

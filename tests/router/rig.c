@@ -6,31 +6,14 @@
 #include "base/check.h"
 #include "base/clock.h"
 
-static enum status encode(void *ctx, const char *text, size_t len, uint32_t *tokens, size_t max,
-                          size_t *n_out)
-{
-    (void)ctx;
-    CHECK(len <= max);
-    for (size_t i = 0; i < len; i++)
-        tokens[i] = (uint8_t)text[i];
-    *n_out = len;
-    return STATUS_OK;
-}
-
-static size_t piece(void *ctx, uint32_t token, char *text, size_t max)
-{
-    (void)ctx;
-    CHECK(max > 0);
-    text[0] = (char)token;
-    return 1;
-}
-
 void rig_init(struct rig *rig, void (*change)(struct router_cfg *cfg))
 {
+    memset(rig, 0, sizeof(*rig));
+    CHECK(tokenizer_open_bytes(&rig->tok) == STATUS_OK);
     struct router_cfg cfg = {.self = 0x77,
                              .server = "rig",
                              .model = "oracle",
-                             .text = {NULL, encode, piece},
+                             .tok = rig->tok,
                              .nodes_max = 4,
                              .requests_max = 8,
                              .queue_max = 4,
@@ -41,7 +24,6 @@ void rig_init(struct rig *rig, void (*change)(struct router_cfg *cfg))
                              .resume_ms = 2000};
     const char *why;
 
-    memset(rig, 0, sizeof(*rig));
     memset(cfg.key, 7, sizeof(cfg.key));
     if (change)
         change(&cfg);
@@ -53,6 +35,7 @@ void rig_init(struct rig *rig, void (*change)(struct router_cfg *cfg))
 void rig_fini(struct rig *rig)
 {
     router_destroy(rig->router);
+    tokenizer_close(rig->tok);
     arena_destroy(rig->arena);
 }
 

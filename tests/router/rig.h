@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "model/tokenizer.h"
 #include "router/router.h"
 
 #define RIG_P_LINK 11u
@@ -14,6 +15,7 @@
 #define RIG_ANSWERS_MAX 64
 
 struct rig {
+    struct tokenizer *tok;
     struct router *router;
     struct arena *arena; /* of the answers */
     uint64_t now_ns;

@@ -286,6 +286,38 @@ static void attach_takes_a_stream_over(void **state)
     assert_int_equal(rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_TOKEN)->token.index, 1);
 }
 
+static void assert_text(const char *text)
+{
+    const struct wire_msg *token = rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_TOKEN);
+
+    assert_non_null(token);
+    assert_int_equal(token->token.text.len, strlen(text));
+    assert_memory_equal(token->token.text.at, text, strlen(text));
+}
+
+static void text_is_whole_characters(void **state)
+{
+    struct wire_msg job, msg, accepted;
+
+    (void)state;
+    rig_fleet(&rig, 1);
+    accepted = rig_generate(&rig, 10, 9);
+    job = job_at(RIG_P_LINK);
+    rig_first(&rig, &job, 0, 0xc3); /* half a character */
+    assert_text("");
+    rig_token(&rig, RIG_D_LINK, RIG_D, &job, 1, 0xa9, "");
+    assert_text("\xc3\xa9");
+    rig_token(&rig, RIG_D_LINK, RIG_D, &job, 2, 0xe2, "");
+    wire_msg_init(&msg, WIRE_KIND_ATTACH); /* in the middle of one */
+    msg.req = accepted.req;
+    msg.attach.resume = accepted.accepted.resume;
+    msg.attach.next = 1;
+    rig_client(&rig, &msg);
+    assert_text("\xc3\xa9");
+    rig_token(&rig, RIG_D_LINK, RIG_D, &job, 3, 'x', "stop"); /* a stop id has no text */
+    assert_text("\xef\xbf\xbd");                              /* and what was held back comes out */
+}
+
 static void absent_client_is_cancelled(void **state)
 {
     (void)state;
@@ -408,6 +440,7 @@ int main(void)
         T(queue_is_bounded_in_length_and_time),
         T(credits_hold_tokens_back),
         T(attach_takes_a_stream_over),
+        T(text_is_whole_characters),
         T(absent_client_is_cancelled),
         T(deadline_ends_a_request),
         T(unfit_nodes_are_refused),

@@ -421,6 +421,7 @@ static struct sim *sim_create(const struct sim_options *options, struct sim_repo
     sim->conns = calloc(SIM_CONNS_MAX, sizeof(*sim->conns));
     CHECK(sim->heap && sim->conns);
     CHECK(arena_create(4096, 1 << 20, &sim->arena) == STATUS_OK);
+    CHECK(tokenizer_open_bytes(&sim->tok) == STATUS_OK);
     draw_world(sim);
     create_mover(sim);
     sim_trace(sim, NULL, "seed %llu: %u routers, %u prefill, %u decode, %u clients, faults %x",
@@ -450,6 +451,7 @@ static void sim_destroy(struct sim *sim)
     for (size_t i = 0; i < sim->n_heap; i++)
         free(sim->heap[i].bytes);
     local_mover_destroy(sim->mover);
+    tokenizer_close(sim->tok);
     arena_destroy(sim->arena);
     free(sim->conns);
     free(sim->heap);

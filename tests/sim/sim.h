@@ -19,6 +19,7 @@
 #include "decode/decode.h"
 #include "engine/oracle.h"
 #include "kvtransfer/local_mover.h"
+#include "model/tokenizer.h"
 #include "prefill/prefill.h"
 #include "router/router.h"
 
@@ -181,6 +182,7 @@ struct sim {
     uint32_t n_conns;
     struct sim_proc procs[SIM_PROCS_MAX];
     uint32_t n_procs, n_routers, n_prefills, n_decodes, n_clients;
+    struct tokenizer *tok;
     struct local_mover *mover;
     uint64_t mover_due_ns;
     struct arena *arena; /* of the message being taken */

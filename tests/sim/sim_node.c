@@ -9,33 +9,12 @@
 
 /* ---- start and stop ---- */
 
-static enum status byte_encode(void *ctx, const char *text, size_t len, uint32_t *tokens,
-                               size_t max, size_t *n_out)
-{
-    (void)ctx;
-    if (len > max)
-        return STATUS_TOO_BIG;
-    for (size_t i = 0; i < len; i++)
-        tokens[i] = (uint8_t)text[i];
-    *n_out = len;
-    return STATUS_OK;
-}
-
-static size_t byte_piece(void *ctx, uint32_t token, char *text, size_t max)
-{
-    (void)ctx;
-    if (max == 0 || token == 0 || token > 255)
-        return 0;
-    text[0] = (char)token;
-    return 1;
-}
-
 static enum status router_start(struct sim *sim, struct sim_proc *proc)
 {
     struct router_cfg cfg = {.self = proc->incarnation,
                              .server = "sim",
                              .model = "oracle",
-                             .text = {NULL, byte_encode, byte_piece},
+                             .tok = sim->tok,
                              .nodes_max = 8,
                              .requests_max = 32,
                              .queue_max = 16,
