@@ -112,7 +112,8 @@ text.replace('l', 'L'), text.replace('l', 'L', 1), 'abc'.replace('', '-'), text|
    'aaa'|replace('a', 'b', 2), 'ab'.replace('', '-', 2)
 'x'.join(['a', 'b']), ','.join('abc'), 'x'.join([])
 'x'.join([1])
-'5'.zfill(3), [('<'|safe).zfill(3)], '-5'.zfill(4), 'a'.center(5), 'a'.center(4, '*'), 'a'.ljust(3) ~ '|',
+'5'.zfill(3), [('<'|safe).zfill(3)], '-5'.zfill(4), 'a'.center(5), 'a'.center(4, '*'),
+   'a'.ljust(3) ~ '|',
    'a'.rjust(3), 'ab'.center(5, '-')
 'abc'.isalpha(), 'a1'.isalnum(), '12'.isdigit(), '²'.isdigit(), '½'.isnumeric(), ' '.isspace(),
    'aB'.isupper(), 'AB'.isupper(), 'ab1'.islower(), ''.isalpha(), 'é'.isascii()
