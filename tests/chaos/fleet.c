@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -189,12 +190,20 @@ size_t fleet_n_files(struct chaos *chaos, const char *name)
 
 /* ---- starting ---- */
 
+/* Into the namespace, with a /sys that shows its devices: UCX looks there. */
+static bool enter(const char *netns)
+{
+    const int fd = open(netns, O_RDONLY | O_CLOEXEC);
+
+    return fd >= 0 && setns(fd, CLONE_NEWNET) == 0 && unshare(CLONE_NEWNS) == 0 &&
+           mount("", "/", "none", MS_SLAVE | MS_REC, NULL) == 0 &&
+           umount2("/sys", MNT_DETACH) == 0 && mount("sysfs", "/sys", "sysfs", 0, NULL) == 0;
+}
+
 static void run_child(struct chaos *chaos, char *const *args, const char *netns, int out, int log)
 {
-    const int netns_fd = netns ? open(netns, O_RDONLY | O_CLOEXEC) : -1;
-
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (netns && (netns_fd < 0 || setns(netns_fd, CLONE_NEWNET) != 0))
+    if (netns && !enter(netns))
         _exit(126);
     dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
     dup2(out, STDOUT_FILENO);
