@@ -92,8 +92,8 @@ static void silence_and_beats(void **state)
     struct wire_session session;
     uint64_t start = 10 * NS_PER_S;
     wire_session_open(&session, 1, 1, A, B, start);
-    assert_false(wire_session_silent(&session, start + 2999 * NS_PER_MS));
-    assert_true(wire_session_silent(&session, start + 3000 * NS_PER_MS));
+    assert_false(wire_session_silent(&session, start + (WIRE_SILENCE_MS - 1) * NS_PER_MS));
+    assert_true(wire_session_silent(&session, start + WIRE_SILENCE_MS * NS_PER_MS));
     assert_false(wire_session_beat_due(&session, start + 249 * NS_PER_MS));
     assert_true(wire_session_beat_due(&session, start + 250 * NS_PER_MS));
     /* A clock that jumps back is no silence. */
