@@ -22,12 +22,13 @@ static const char help[] =
     "Without a subject: all of them.\n\n"
     "  --json           one JSON object a line: value, limit, ratio\n"
     "  --check          exit 1 where a row misses its target\n"
-    "  --slice MS       length of one slice (200)\n"
-    "  --slices N       slices of each measurement; the best counts (5)\n"
+    "  --slices N       slices of each measurement (40; transfer: at most 5)\n"
+    "  --slice MS       wire: length of a slice (20)\n"
     "  --streams N      wire: requests at once (64)\n"
     "  --clients N      wire: client connections (8)\n"
     "  --tokens N       wire: tokens a request, for requests/s (16)\n"
-    "  --prompt N       wire: ids a prompt (64)\n";
+    "  --prompt N       wire: ids a prompt (64)\n"
+    "  --window N       wire: tokens on their way at once, at most (1024)\n";
 
 struct subject {
     const char *name;
@@ -54,11 +55,12 @@ static bool take_option(struct bench_options *options, int argc, char **argv, in
 {
     const struct number_option numbers[] = {
         {"--slice", &options->slice_ms, 10, 1000},
-        {"--slices", &options->n_slices, 1, 100},
+        {"--slices", &options->n_slices, 1, 1000},
         {"--streams", &options->n_streams, 1, MIDDLE_STREAMS_MAX},
         {"--clients", &options->n_clients, 1, LOAD_CLIENTS_MAX},
         {"--tokens", &options->n_tokens, 2, 65536},
         {"--prompt", &options->n_prompt, 1, LOAD_PROMPT_MAX},
+        {"--window", &options->window, 1, MIDDLE_QUEUE_MAX / 2},
     };
     const char *name = argv[*i];
 
@@ -113,12 +115,13 @@ static int run(const struct bench_options *options, const bool chosen[N_SUBJECTS
 
 int bench_main(int argc, char **argv)
 {
-    struct bench_options options = {.slice_ms = 200,
-                                    .n_slices = 5,
+    struct bench_options options = {.slice_ms = 20,
+                                    .n_slices = 40,
                                     .n_streams = 64,
                                     .n_clients = 8,
                                     .n_tokens = 16,
-                                    .n_prompt = 64};
+                                    .n_prompt = 64,
+                                    .window = 1024};
     bool chosen[N_SUBJECTS] = {false};
     bool any = false;
 

@@ -16,6 +16,7 @@ struct bench_options {
     uint32_t n_clients; /* wire: client connections */
     uint32_t n_tokens;  /* wire: tokens of a request where requests are counted */
     uint32_t n_prompt;  /* wire: ids of a prompt */
+    uint32_t window;    /* wire: tokens on their way at once, where rates are measured */
 };
 
 /* Each prints its rows into the report. What goes wrong has been said on stderr. */

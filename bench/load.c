@@ -269,6 +269,16 @@ enum status load_latency(struct load *load, const struct load_shape *shape, uint
     return status;
 }
 
+enum status load_quiet(struct load *load)
+{
+    uint64_t heard_ns = now_ns();
+    enum status status = STATUS_OK;
+
+    while (status == STATUS_OK && load->in_flight > 0)
+        status = listen_on(load, true, &heard_ns);
+    return status;
+}
+
 enum status load_drain(struct load *load)
 {
     uint64_t heard_ns = now_ns();

@@ -103,6 +103,8 @@ enum status load_rate(struct load *load, const struct load_shape *shape, uint64_
  * time of each token's way goes to `samples`. */
 enum status load_latency(struct load *load, const struct load_shape *shape, uint32_t n_step,
                          uint64_t pause_ns, uint64_t ns, struct samples *samples);
+/* Lets what is on its way arrive. */
+enum status load_quiet(struct load *load);
 /* Lets all open requests end. */
 enum status load_drain(struct load *load);
 

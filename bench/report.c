@@ -75,7 +75,7 @@ static void print_text(const struct report_row *row)
     print_number(row->value);
     print_number(row->limit);
     if (row->kind == REPORT_ADDED)
-        snprintf(target, sizeof(target), "+%.1f", row->value - row->limit);
+        snprintf(target, sizeof(target), "%+.1f", row->value - row->limit);
     else
         snprintf(target, sizeof(target), "%.2f", report_ratio(row));
     printf(" %6s", target);

@@ -9,6 +9,7 @@
 #include "kvtransfer/ucx_bench.h"
 
 #define WINDOW 16u
+#define SLICES_MAX 5u /* each starts two processes */
 /* Of a slice: enough to hide its first moments, which belong to page tables and connections. */
 #define STREAM_BYTES (256u << 20)
 #define STREAM_PIECES_MAX 4096u
@@ -30,6 +31,11 @@ static enum status complain(const struct plan *plan, const char *what, enum stat
     fprintf(stderr, "baton bench: transfer over %s, %s: %s\n",
             plan->path == KVT_PATH_LOCAL ? "shared memory" : "TCP", what, status_text(status));
     return status;
+}
+
+static uint32_t n_slices(const struct bench_options *options)
+{
+    return options->n_slices < SLICES_MAX ? options->n_slices : SLICES_MAX;
 }
 
 static struct limit_shape shape_of(size_t bytes, uint32_t window)
@@ -85,7 +91,7 @@ static enum status measure(struct plan *plan, size_t bytes, uint32_t window)
     double baton = 0, limit = 0;
     enum status status = STATUS_OK;
 
-    for (uint32_t i = 0; i < plan->options->n_slices && status == STATUS_OK; i++)
+    for (uint32_t i = 0; i < n_slices(plan->options) && status == STATUS_OK; i++)
         status = slice(plan, &shape, &baton, &limit);
     if (status != STATUS_OK)
         return status;
@@ -123,7 +129,7 @@ static enum status copies(const struct bench_options *options, struct report *re
     double best = 0, gb_per_s = 0;
     enum status status = STATUS_OK;
 
-    for (uint32_t i = 0; i < options->n_slices && status == STATUS_OK; i++) {
+    for (uint32_t i = 0; i < n_slices(options) && status == STATUS_OK; i++) {
         status = limit_memcpy(&shape, &gb_per_s);
         best = gb_per_s > best ? gb_per_s : best;
     }

@@ -14,7 +14,6 @@
 #define ADDED_MAX_US 50.0 /* per streamed token, median */
 
 #define STREAM_TOKENS 8192u /* of a request where tokens are counted: it hardly ever ends */
-#define WINDOW 1024u        /* tokens on their way at once, where rates are measured */
 #define STEP 64u            /* tokens of one step of D, for the latency of a busy router */
 #define STEP_PAUSE_NS (2 * NS_PER_MS)
 #define SINGLE_PAUSE_NS (200 * NS_PER_US)
@@ -30,10 +29,11 @@ struct wire_bench {
     struct load *loads; /* [N_SIDES] */
 };
 
-/* The best slices. */
+/* The best slice's rates, and sums over all. */
 struct rate {
-    double tokens, requests;       /* per second */
-    double cpu_token, cpu_request; /* microseconds of the middle */
+    double tokens, requests; /* per second */
+    double n_tokens, n_requests;
+    double cpu_us; /* of the middle */
 };
 
 static enum status complain(const struct wire_bench *bench, enum side side, enum status status)
@@ -49,46 +49,39 @@ static double larger(double a, double b)
     return a > b ? a : b;
 }
 
-/* 0 is none yet. */
-static double smaller(double a, double b)
-{
-    return a > 0 && a < b ? a : b;
-}
-
 static enum status rate_slice(struct wire_bench *bench, enum side side,
-                              const struct load_shape *shape, uint64_t ns, struct rate *best)
+                              const struct load_shape *shape, uint64_t ns, struct rate *rate)
 {
     struct load *load = &bench->loads[side];
-    const uint64_t tokens = load->n_tokens, requests = load->n_requests;
+    const uint64_t n_tokens = load->n_tokens, n_requests = load->n_requests;
     const uint64_t cpu_ns = middle_cpu_ns(&bench->middles[side]);
-    double seconds = 0, n_tokens, n_requests, cpu_us;
+    double seconds = 0;
     enum status status = load_rate(load, shape, ns, &seconds);
 
     if (status != STATUS_OK)
         return complain(bench, side, status);
-    n_tokens = (double)(load->n_tokens - tokens);
-    n_requests = (double)(load->n_requests - requests);
-    cpu_us = (double)(middle_cpu_ns(&bench->middles[side]) - cpu_ns) / 1e3;
-    best->tokens = larger(best->tokens, n_tokens / seconds);
-    best->requests = larger(best->requests, n_requests / seconds);
-    if (n_tokens > 0)
-        best->cpu_token = smaller(best->cpu_token, cpu_us / n_tokens);
-    if (n_requests > 0)
-        best->cpu_request = smaller(best->cpu_request, cpu_us / n_requests);
+    rate->tokens = larger(rate->tokens, (double)(load->n_tokens - n_tokens) / seconds);
+    rate->requests = larger(rate->requests, (double)(load->n_requests - n_requests) / seconds);
+    status = load_quiet(load); /* so that no slice inherits tokens of the one before */
+    if (status != STATUS_OK)
+        return complain(bench, side, status);
+    rate->n_tokens += (double)(load->n_tokens - n_tokens);
+    rate->n_requests += (double)(load->n_requests - n_requests);
+    rate->cpu_us += (double)(middle_cpu_ns(&bench->middles[side]) - cpu_ns) / 1e3;
     return STATUS_OK;
 }
 
 static enum status rates(struct wire_bench *bench, const struct load_shape *shape,
-                         struct rate best[N_SIDES])
+                         struct rate both[N_SIDES])
 {
     const uint64_t ns = bench->options->slice_ms * NS_PER_MS;
     struct rate warm_up = {.tokens = 0};
     enum status status = STATUS_OK;
 
     for (int side = 0; side < N_SIDES && status == STATUS_OK; side++)
-        status = rate_slice(bench, (enum side)side, shape, ns / 4, &warm_up);
+        status = rate_slice(bench, (enum side)side, shape, ns, &warm_up);
     for (uint32_t i = 0; i < bench->options->n_slices * N_SIDES && status == STATUS_OK; i++)
-        status = rate_slice(bench, (enum side)(i % N_SIDES), shape, ns, &best[i % N_SIDES]);
+        status = rate_slice(bench, (enum side)(i % N_SIDES), shape, ns, &both[i % N_SIDES]);
     return status;
 }
 
@@ -131,20 +124,21 @@ static enum status latency(struct wire_bench *bench, const struct load_shape *sh
 
 static enum status tokens(struct wire_bench *bench)
 {
-    const struct load_shape shape = {
-        .n_streams = bench->options->n_streams, .n_tokens = STREAM_TOKENS, .window = WINDOW};
+    const struct load_shape shape = {.n_streams = bench->options->n_streams,
+                                     .n_tokens = STREAM_TOKENS,
+                                     .window = bench->options->window};
     struct report_row row = {.kind = REPORT_RATE, .unit = "/s", .target = RATIO_MIN};
-    struct rate best[N_SIDES] = {{.tokens = 0}, {.tokens = 0}};
-    enum status status = rates(bench, &shape, best);
+    struct rate both[N_SIDES] = {{.tokens = 0}, {.tokens = 0}};
+    enum status status = rates(bench, &shape, both);
 
     if (status != STATUS_OK)
         return status;
-    row.value = best[BATON].tokens;
-    row.limit = best[RAW].tokens;
+    row.value = both[BATON].tokens;
+    row.limit = both[RAW].tokens;
     add(bench, &row, "tokens");
     row = (struct report_row){.kind = REPORT_COST, .unit = "us"};
-    row.value = best[BATON].cpu_token;
-    row.limit = best[RAW].cpu_token;
+    row.value = both[BATON].cpu_us / both[BATON].n_tokens;
+    row.limit = both[RAW].cpu_us / both[RAW].n_tokens;
     add(bench, &row, "CPU a token, all threads");
     status = latency(bench, &shape, 1, SINGLE_PAUSE_NS, "token latency, one at a time");
     if (status == STATUS_OK)
@@ -156,9 +150,9 @@ static enum status requests(struct wire_bench *bench)
 {
     const struct load_shape shape = {.n_streams = bench->options->n_streams,
                                      .n_tokens = bench->options->n_tokens,
-                                     .window = WINDOW};
+                                     .window = bench->options->window};
     struct report_row row = {.kind = REPORT_RATE, .unit = "/s", .target = RATIO_MIN};
-    struct rate best[N_SIDES] = {{.tokens = 0}, {.tokens = 0}};
+    struct rate both[N_SIDES] = {{.tokens = 0}, {.tokens = 0}};
     enum status status = STATUS_OK;
     char name[REPORT_NAME_MAX];
 
@@ -168,16 +162,16 @@ static enum status requests(struct wire_bench *bench)
             complain(bench, (enum side)side, status);
     }
     if (status == STATUS_OK)
-        status = rates(bench, &shape, best);
+        status = rates(bench, &shape, both);
     if (status != STATUS_OK)
         return status;
-    row.value = best[BATON].requests;
-    row.limit = best[RAW].requests;
+    row.value = both[BATON].requests;
+    row.limit = both[RAW].requests;
     snprintf(name, sizeof(name), "requests of %u tokens", bench->options->n_tokens);
     add(bench, &row, name);
     row = (struct report_row){.kind = REPORT_COST, .unit = "us"};
-    row.value = best[BATON].cpu_request;
-    row.limit = best[RAW].cpu_request;
+    row.value = both[BATON].cpu_us / both[BATON].n_requests;
+    row.limit = both[RAW].cpu_us / both[RAW].n_requests;
     add(bench, &row, "CPU a request, all threads");
     return STATUS_OK;
 }
@@ -199,9 +193,9 @@ static enum status with_loads(struct wire_bench *bench, struct load loads[N_SIDE
     if (bench->report->n_rows == 0)
         report_note(bench->report,
                     "messages: token %zu, first %zu, done %zu, generate %zu bytes; "
-                    "%u streams, %u clients",
+                    "%u streams, %u clients, window %u",
                     sizes.token, sizes.first, sizes.done, sizes.generate, options->n_streams,
-                    options->n_clients);
+                    options->n_clients, options->window);
     status = tokens(bench);
     if (status == STATUS_OK)
         status = requests(bench);
@@ -225,8 +219,8 @@ static enum status over(struct wire_bench *bench, enum middle_transport transpor
     else
         fprintf(stderr, "baton bench: no child process: %s\n", status_text(status));
     for (int side = 0; side < N_SIDES; side++) {
+        middle_stop(&bench->middles[side]); /* first: a router would complain of lost nodes */
         load_close(&loads[side]);
-        middle_stop(&bench->middles[side]);
     }
     mem_free(loads);
     return status;
