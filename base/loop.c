@@ -199,15 +199,21 @@ static void sources_bury(struct loop *loop)
     loop->has_dead = false;
 }
 
-/* Drains one source until it is quiet or has no budget. */
+/* Drains one source until it is quiet or has no budget. Few drains of a peer that sends what is
+ * slow to read are as bad as many: timers and other sources must not wait for all of them. */
 static void source_drain(struct loop_source *source)
 {
+    const struct loop *loop = source->loop;
+    uint64_t start_ns = loop_now_ns(loop);
     while (source->is_ready && source->budget_left > 0) {
         source->budget_left--;
         source->is_ready = false; /* a touch during the drain sets it again */
         source->is_armed = false;
         if (source->desc.drain(source->desc.ctx) && !source->is_dead) {
             source->is_ready = true;
+        }
+        if (loop_now_ns(loop) - start_ns >= LOOP_SLICE_NS) {
+            source->budget_left = 0;
         }
     }
 }

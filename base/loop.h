@@ -4,8 +4,9 @@
  *
  * One turn:
  *     1. timers that are due
- *     2. every ready source is drained until it is quiet or its budget for this turn is spent; a
- *        source is ready when its descriptor fired, when it was touched, or when it was not armed
+ *     2. every ready source is drained until it is quiet or its budget for this turn is spent, in
+ *        drains or in time (LOOP_SLICE_NS); a source is ready when its descriptor fired, when it
+ * was touched, or when it was not armed
  *     3. before-sleep hooks (flush replies); what they touch is drained again
  *     4. arm every source that is not armed; one that says "there is more" is ready again
  *     5. poll: blocks until the next timer if all sources are armed and none is ready, else not
@@ -34,6 +35,7 @@ struct loop_timer;
 #define LOOP_HOOKS_MAX 16
 #define LOOP_POSTS_MAX 1024
 #define LOOP_BUDGET_DEFAULT 64
+#define LOOP_SLICE_NS (1 * NS_PER_MS) /* who has drained for so long waits for the next turn */
 
 struct loop_options {
     const char *name;                /* constant text; the label loop="..." */

@@ -326,6 +326,37 @@ static void test_budget(void **state)
     loop_destroy(loop);
 }
 
+static bool slow_drain(void *ctx)
+{
+    now_ns += 400 * NS_PER_US;
+    return work_drain(ctx);
+}
+
+/* So is one whose drains are few but slow: the timers and the others wait no longer than its slice.
+ */
+static void test_slice(void **state)
+{
+    (void)state;
+    struct loop *loop = manual_loop();
+    struct work a = {.name = "a", .n_left = 7};
+    struct work b = {.name = "b", .n_left = 1};
+    const struct loop_source_desc desc = {
+        .name = "slow", .fd = -1, .drain = slow_drain, .arm = work_arm, .ctx = &a};
+    assert_int_equal(loop_source_add(loop, &desc, &a.self), STATUS_OK);
+    work_add(loop, &b, -1, 0);
+    trace[0] = '\0';
+    assert_int_equal(loop_turn(loop, LONG_NS), STATUS_OK);
+    assert_string_equal(trace, "aaab");
+    assert_int_equal(a.n_arms, 0);
+    assert_int_equal(loop_turn(loop, LONG_NS), STATUS_OK);
+    assert_string_equal(trace, "aaabaaa");
+    turn(loop);
+    assert_string_equal(trace, "aaabaaaa");
+    loop_source_remove(a.self);
+    loop_source_remove(b.self);
+    loop_destroy(loop);
+}
+
 /* An arm that says "there is more" keeps the loop awake and brings another drain. */
 static void test_arm_refused(void **state)
 {
@@ -673,14 +704,15 @@ static void test_ping_pong(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_timer_order), cmocka_unit_test(test_timer_random),
-        cmocka_unit_test(test_timer_every), cmocka_unit_test(test_timer_now),
-        cmocka_unit_test(test_timer_sleep), cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_budget),      cmocka_unit_test(test_arm_refused),
-        cmocka_unit_test(test_hook),        cmocka_unit_test(test_remove_inside),
-        cmocka_unit_test(test_descriptor),  cmocka_unit_test(test_post),
-        cmocka_unit_test(test_stop),        cmocka_unit_test(test_signal),
-        cmocka_unit_test(test_no_memory),   cmocka_unit_test(test_ping_pong),
+        cmocka_unit_test(test_timer_order),   cmocka_unit_test(test_timer_random),
+        cmocka_unit_test(test_timer_every),   cmocka_unit_test(test_timer_now),
+        cmocka_unit_test(test_timer_sleep),   cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_budget),        cmocka_unit_test(test_slice),
+        cmocka_unit_test(test_arm_refused),   cmocka_unit_test(test_hook),
+        cmocka_unit_test(test_remove_inside), cmocka_unit_test(test_descriptor),
+        cmocka_unit_test(test_post),          cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_signal),        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_ping_pong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
