@@ -132,6 +132,12 @@ static enum status append_chars(const struct tok_charsmap *map, const char *text
     return status;
 }
 
+/* Printable ASCII: two in a row are always two clusters. */
+static bool is_plain(uint32_t c)
+{
+    return c >= 0x20 && c < 0x7f;
+}
+
 /* Marks that are newer than utf8proc's Unicode and short enough to matter: they extend a cluster.
  */
 static bool is_newer_mark(uint32_t c)
@@ -157,6 +163,9 @@ enum status tok_charsmap_append(const struct tok_charsmap *map, const char *text
         size_t end = pos + n;
         while (end < len) {
             next = tok_utf8_get(text + end, &n);
+            if (is_plain(c) && is_plain(next)) {
+                break;
+            }
             bool breaks = utf8proc_grapheme_break_stateful((int32_t)c, (int32_t)next, &state);
             if (breaks && (!is_newer_mark(next) || is_control(c))) {
                 break;
