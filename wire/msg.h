@@ -31,6 +31,7 @@ struct arena;
 #define WIRE_ADDRESS_MAX 8192             /* a UCX worker address */
 #define WIRE_STOP_IDS_MAX 64
 #define WIRE_DEPTH_MAX 4 /* nested maps and arrays */
+#define WIRE_KEYS_MAX 64 /* of one map, unknown ones included */
 
 /* 128-bit request id, drawn by the router. */
 struct wire_id {

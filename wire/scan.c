@@ -47,6 +47,10 @@ enum status wire_scan(const void *buf, size_t len, const char **why_out)
                 return refuse(STATUS_MALFORMED, "message: it announces more elements than bytes",
                               why_out);
             }
+            if (item.type == WIRE_ITEM_MAP && item.n > WIRE_KEYS_MAX) {
+                return refuse(STATUS_TOO_BIG, "message: expected at most 64 keys in a map",
+                              why_out);
+            }
             left[++depth] = n;
         }
         while (depth > 0 && left[depth] == 0) {

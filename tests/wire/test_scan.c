@@ -224,6 +224,18 @@ static void size_is_bounded(void **state)
     free(bytes);
 }
 
+/* Each key is looked for among the known ones: millions of them would keep a loop busy. */
+static void keys_are_bounded(void **state)
+{
+    (void)state;
+    uint8_t bytes[3 + 2 * (WIRE_KEYS_MAX + 1)] = {0xde, 0, WIRE_KEYS_MAX};
+    const char *why = "";
+    assert_int_equal(wire_scan(bytes, 3 + 2 * WIRE_KEYS_MAX, NULL), STATUS_OK);
+    bytes[2]++;
+    assert_int_equal(wire_scan(bytes, sizeof(bytes), &why), STATUS_TOO_BIG);
+    assert_non_null(strstr(why, "64 keys"));
+}
+
 /* What is still owed outside counts too: each of these arrays alone would fit. */
 static void nested_promises_add_up(void **state)
 {
@@ -239,7 +251,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_inputs_of_three_bytes), cmocka_unit_test(all_inputs_of_five_kinds),
         cmocka_unit_test(what_passes_is_msgpack),    cmocka_unit_test(depth_is_bounded),
-        cmocka_unit_test(size_is_bounded),           cmocka_unit_test(nested_promises_add_up),
+        cmocka_unit_test(size_is_bounded),           cmocka_unit_test(keys_are_bounded),
+        cmocka_unit_test(nested_promises_add_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
