@@ -94,9 +94,15 @@ static bool baton_generate(void *ctx, uint32_t stream, uint32_t client, uint32_t
            send_out(baton, baton->load->sockets[client]);
 }
 
+/* Ids with a text, for the router's tokenizer of bytes. */
+static uint32_t letter(uint32_t index)
+{
+    return 'a' + index % 26;
+}
+
 static void fill_first(struct wire_msg *msg)
 {
-    msg->first.token = 65;
+    msg->first.token = letter(0);
     msg->first.logprob = LOGPROB;
     msg->first.ledger.prefill_queue_us = 100;
     msg->first.ledger.prefill_us = 20000;
@@ -122,12 +128,6 @@ static bool baton_first(void *ctx, uint32_t stream)
     msg_init(baton, &msg, WIRE_KIND_FIRST, stream);
     fill_first(&msg);
     return node_post(baton, &baton->nodes[P], &msg);
-}
-
-/* Ids with a text, for the router's tokenizer of bytes. */
-static uint32_t letter(uint32_t index)
-{
-    return 'a' + index % 26;
 }
 
 static void put_u32(uint8_t *at, uint32_t value)
