@@ -13,6 +13,7 @@
 #define SHELL_ARENA_BYTES (64u << 20)  /* arrays of one decoded message */
 #define SHELL_NODE_QUEUE_MAX 100000u   /* messages to one node; over it the session is over */
 #define SHELL_CLIENT_QUEUE_MAX 100000u /* messages to one client; over it it reads too slowly */
+#define SHELL_CLIENT_UNREAD_MAX 16u    /* of one client, each up to 8 MiB; more waits at its side */
 #define SHELL_LINGER_MS 1000u          /* the last answers, after a drain */
 #define SHELL_HEARTBEAT_MS 2000u       /* ZMTP pings: a client whose machine is gone */
 
@@ -182,6 +183,7 @@ static enum status door_open(struct router_shell *shell, enum router_door which,
         .name = is_node ? "nodes" : "clients",
         .numbers = shell->cfg.numbers,
         .queue_max = is_node ? SHELL_NODE_QUEUE_MAX : SHELL_CLIENT_QUEUE_MAX,
+        .unread_max = is_node ? 0 : SHELL_CLIENT_UNREAD_MAX,
         .bytes_max = WIRE_CONTROL_BYTES_MAX,
         .links_max = is_node ? shell->cfg.core.nodes_max + 64 : shell->cfg.clients_max,
         .linger_ms = SHELL_LINGER_MS,

@@ -28,6 +28,7 @@ struct zsock_cfg {
     const char *name;       /* constant text, for the log and the loop */
     uint32_t *numbers;      /* the process's counter of link numbers */
     uint32_t queue_max;     /* messages, each way, for each peer */
+    uint32_t unread_max;    /* of these, ways in; 0: queue_max. Times bytes_max is memory */
     uint32_t bytes_max;     /* of one message; a peer that sends more is cut off */
     uint32_t links_max;     /* of a ROUTER; the longest quiet makes room */
     uint32_t linger_ms;     /* how long close may go on sending */

@@ -41,7 +41,7 @@ static int set_common(void *handle, const struct zsock_cfg *cfg)
 {
     const struct option options[] = {
         {ZMQ_SNDHWM, (int)cfg->queue_max},
-        {ZMQ_RCVHWM, (int)cfg->queue_max},
+        {ZMQ_RCVHWM, (int)(cfg->unread_max > 0 ? cfg->unread_max : cfg->queue_max)},
         {ZMQ_LINGER, (int)cfg->linger_ms},
         {ZMQ_IMMEDIATE, 1}, /* nothing queues for a connection that does not stand */
         {ZMQ_CONFLATE, 0},
@@ -99,7 +99,8 @@ static int set_keys(void *handle, const struct zsock_cfg *cfg)
 static bool cfg_valid(const struct zctx *ctx, const struct zsock_cfg *cfg)
 {
     bool sizes = cfg->queue_max > 0 && cfg->queue_max < INT32_MAX && cfg->bytes_max > 0 &&
-                 cfg->linger_ms <= 60000 && cfg->heartbeat_ms <= 60000 && cfg->numbers;
+                 cfg->unread_max <= cfg->queue_max && cfg->linger_ms <= 60000 &&
+                 cfg->heartbeat_ms <= 60000 && cfg->numbers;
     bool router = cfg->type == ZSOCK_ROUTER && cfg->links_max > 0 &&
                   (!cfg->own || (zctx_guarded(ctx) && cfg->domain && cfg->domain[0]));
     bool dealer = cfg->type == ZSOCK_DEALER && cfg->reconnect_ms > 0 &&
