@@ -13,8 +13,10 @@ struct zsock {
     const char *name;
     uint32_t *numbers;
     size_t bytes_max;
-    struct zlink_table *links;         /* of a ROUTER, else NULL */
-    uint32_t number;                   /* of a DEALER: its link while it stands, else 0, */
+    struct zlink_table *links; /* of a ROUTER, else NULL */
+    uint32_t number;           /* of a DEALER: its link while it stands, else 0, */
+    uint64_t handshake_ns;     /* since when it shakes hands, 0: it does not */
+    struct loop *loop;
     struct loop_timer *retry;          /* connects anew where libzmq has given up, */
     char endpoint[ZSOCK_ENDPOINT_MAX]; /* and where */
     bool has_keys;

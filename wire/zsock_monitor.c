@@ -19,7 +19,7 @@ enum status zsock_monitor_open(struct zsock *sock, struct zctx *ctx)
     char endpoint[64];
     snprintf(endpoint, sizeof(endpoint), "inproc://zsock-monitor-%" PRIu64, zctx_serial(ctx));
     int events = ZMQ_EVENT_DISCONNECTED | FAILED;
-    events |= sock->links ? 0 : ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
+    events |= sock->links ? 0 : ZMQ_EVENT_CONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
     if (zmq_socket_monitor(sock->handle, endpoint, events) != 0) {
         return STATUS_IO;
     }
@@ -105,6 +105,7 @@ static void take_success(struct zsock *sock)
 
 static void take_event(struct zsock *sock, uint16_t event, uint32_t value, const char *endpoint)
 {
+    sock->handshake_ns = event == ZMQ_EVENT_CONNECTED ? loop_now_ns(sock->loop) : 0;
     if (event & FAILED) {
         take_failure(sock, event, value, endpoint);
     } else if (event == ZMQ_EVENT_DISCONNECTED) {

@@ -173,6 +173,7 @@ enum status zsock_open(struct zctx *ctx, const struct zsock_cfg *cfg, struct loo
     sock->name = cfg->name;
     sock->numbers = cfg->numbers;
     sock->bytes_max = cfg->bytes_max;
+    sock->loop = loop;
     enum status status = sock_setup(sock, ctx, cfg, loop);
     if (status != STATUS_OK) {
         zsock_finish(sock);
@@ -300,6 +301,10 @@ void zsock_retry(void *ctx)
     }
     if (!zsock_leave(sock) || sock->number != 0) {
         return;
+    }
+    if (sock->handshake_ns &&
+        loop_now_ns(sock->loop) < sock->handshake_ns + HANDSHAKE_MS * NS_PER_MS) {
+        return; /* libzmq is at it */
     }
     /* Whether libzmq still has the old attempt or not, afterwards there is exactly one. */
     if (zmq_disconnect(sock->handle, sock->endpoint) != 0 && zmq_errno() != ENOENT) {

@@ -73,13 +73,12 @@ static void messages_go_both_ways(void **state)
         assert_string_not_equal(pair.endpoint, endpoints[i]);
         pair.router.echo = true;
         uint32_t n = 0;
-        while (n < 500) {
-            enum status status = zsock_send(pair.dealer.sock, pair.dealer.link, "hello", 5);
-            if (status == STATUS_AGAIN) {
+        while (n < 500) { /* few at once: the echo must find room in its queue */
+            if (n - pair.dealer.n_messages >= 50) {
                 loop_turn(pair.house.loop, NS_PER_MS);
                 continue;
             }
-            assert_int_equal(status, STATUS_OK);
+            assert_int_equal(zsock_send(pair.dealer.sock, pair.dealer.link, "hello", 5), STATUS_OK);
             n++;
             loop_turn(pair.house.loop, 0);
         }
@@ -206,8 +205,9 @@ static void a_dealer_survives_a_bad_router(void **state)
     zhouse_open(&house);
     void *ctx = zmq_ctx_new();
     void *router = zmq_socket(ctx, ZMQ_ROUTER);
-    int linger = 0;
+    int linger = 0, patience_ms = LONG_MS;
     zmq_setsockopt(router, ZMQ_LINGER, &linger, sizeof(linger));
+    zmq_setsockopt(router, ZMQ_RCVTIMEO, &patience_ms, sizeof(patience_ms));
     assert_int_equal(zmq_bind(router, "tcp://127.0.0.1:*"), 0);
     assert_int_equal(zmq_getsockopt(router, ZMQ_LAST_ENDPOINT, endpoint, &len), 0);
     struct zsock_cfg cfg = zhouse_cfg(&house, ZSOCK_DEALER);
@@ -251,18 +251,20 @@ static void a_late_router_is_found_once(void **state)
     zhouse_sock(&house, &dealer_cfg, &dealer);
     assert_int_equal(zsock_connect(dealer.sock, endpoint, why), STATUS_OK);
     zhouse_turn(&house, 2500);
-    assert_int_equal(dealer.n_up, 0);
+    assert_int_equal(zsock_n_links(dealer.sock), 0);
+    uint32_t before = dealer.n_up; /* the closing port may have been found once more */
+    assert_int_equal(dealer.n_down, before);
     zhouse_sock(&house, &cfg, &router);
     bind_again(&house, &router, endpoint);
-    assert_true(zhouse_until(&house, &dealer.n_up, 1, LONG_MS));
+    assert_true(zhouse_until(&house, &dealer.n_up, before + 1, LONG_MS));
     for (uint32_t i = 0; i < 20; i++) {
         assert_int_equal(zsock_send(dealer.sock, dealer.link, "x", 1), STATUS_OK);
     }
     assert_true(zhouse_until(&house, &router.n_messages, 20, LONG_MS));
     zhouse_turn(&house, 1200);
     assert_int_equal(router.n_up, 1);
-    assert_int_equal(dealer.n_up, 1);
-    assert_int_equal(dealer.n_down, 0);
+    assert_int_equal(dealer.n_up, before + 1);
+    assert_int_equal(dealer.n_down, before);
     zsock_close(dealer.sock);
     zsock_close(router.sock);
     zhouse_close(&house);
@@ -387,33 +389,46 @@ static void a_kept_routing_id_is_a_new_link(void **state)
     pair_close(&pair);
 }
 
+/* A plain peer under a routing id of its own says "hi" once; false if nothing was heard of it:
+ * libzmq ignores a second owner of an id while it still knows the first. */
+static bool say_hi(struct pair *pair)
+{
+    uint32_t before = pair->router.n_messages;
+    uint64_t end = loop_now_ns(pair->house.loop) + 300 * NS_PER_MS;
+    void *ctx = zmq_ctx_new();
+    void *peer = zmq_socket(ctx, ZMQ_DEALER);
+    int zero = 0;
+    zmq_setsockopt(peer, ZMQ_LINGER, &zero, sizeof(zero));
+    assert_int_equal(zmq_setsockopt(peer, ZMQ_ROUTING_ID, "same", 4), 0);
+    assert_int_equal(zmq_connect(peer, pair->endpoint), 0);
+    assert_int_equal(zmq_send(peer, "hi", 2, 0), 2);
+    while (pair->router.n_messages == before && loop_now_ns(pair->house.loop) < end) {
+        (void)zsock_drain(pair->router.sock);
+    }
+    zmq_close(peer);
+    zmq_ctx_term(ctx);
+    return pair->router.n_messages > before;
+}
+
 /* The same where the new connection speaks before the loop has read that the old one broke. */
 static void a_taken_over_routing_id_is_a_new_link(void **state)
 {
     (void)state;
     struct pair pair;
     pair_open(&pair, "tcp://127.0.0.1:0", NULL);
-    uint64_t end = loop_now_ns(pair.house.loop) + LONG_MS * NS_PER_MS;
     uint32_t links[2] = {0, 0};
     for (uint32_t i = 0; i < 2; i++) {
-        void *ctx = zmq_ctx_new();
-        void *peer = zmq_socket(ctx, ZMQ_DEALER);
-        int linger = LONG_MS;
-        zmq_setsockopt(peer, ZMQ_LINGER, &linger, sizeof(linger));
-        assert_int_equal(zmq_setsockopt(peer, ZMQ_ROUTING_ID, "same", 4), 0);
-        assert_int_equal(zmq_connect(peer, pair.endpoint), 0);
-        assert_int_equal(zmq_send(peer, "hi", 2, 0), 2);
-        while (pair.router.n_messages <= i && loop_now_ns(pair.house.loop) < end) {
-            (void)zsock_drain(pair.router.sock);
+        uint64_t end = loop_now_ns(pair.house.loop) + LONG_MS * NS_PER_MS;
+        bool heard = false;
+        while (!heard && loop_now_ns(pair.house.loop) < end) {
+            heard = say_hi(&pair);
         }
-        assert_int_equal(pair.router.n_messages, i + 1);
+        assert_true(heard);
         links[i] = pair.router.last_link;
-        zmq_close(peer);
-        zmq_ctx_term(ctx);
     }
     assert_int_not_equal(links[0], links[1]);
-    assert_int_equal(pair.router.n_down, 1);
-    assert_int_equal(pair.router.down, links[0]);
+    assert_false(zsock_has(pair.router.sock, links[0]));
+    assert_true(pair.router.n_down >= 1);
     pair_close(&pair);
 }
 
@@ -493,6 +508,8 @@ static void no_wake_up_is_lost(void **state)
     zhouse_open(&pump.house);
     void *ctx = zmq_ctx_new();
     void *echo = zmq_socket(ctx, ZMQ_ROUTER);
+    int patience_ms = LONG_MS; /* a lost word ends the test and does not hang it */
+    zmq_setsockopt(echo, ZMQ_RCVTIMEO, &patience_ms, sizeof(patience_ms));
     assert_int_equal(zmq_bind(echo, "tcp://127.0.0.1:*"), 0);
     assert_int_equal(zmq_getsockopt(echo, ZMQ_LAST_ENDPOINT, endpoint, &len), 0);
     assert_int_equal(pthread_create(&thread, NULL, echo_thread, echo), 0);
