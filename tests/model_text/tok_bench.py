@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Our tokenizer and Hugging Face's on the same English documents in the same run, one thread each, by
-processor time.
+"""Our tokenizer and Hugging Face's on the same English documents in the same run, one thread each,
+by processor time.
 
 Usage: tok_bench.py TOK_BENCH FILE.json.. [--text FILE]
 
