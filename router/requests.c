@@ -112,7 +112,8 @@ static bool take_id(struct router *router, struct router_req *req, uint32_t inde
         req->ledger.first_token_us = (now_ns - req->admitted_ns) / NS_PER_US;
     req->emitted[req->n_emitted] = token;
     req->logprobs[req->n_emitted++] = logprob;
-    snprintf(req->end, sizeof(req->end), "%.*s", (int)end.len, end.at);
+    if (end.len > 0) /* req->end is empty here: nothing comes after an end */
+        snprintf(req->end, sizeof(req->end), "%.*s", (int)end.len, end.at);
     router->counts.tokens++;
     return true;
 }

@@ -94,7 +94,7 @@ static enum status no_room(struct reader *reader)
 /* ---- values --------------------------------------------------------------------------------- */
 
 /* The scan has read these bytes before; a failure now is a bug of ours. */
-static struct wire_item next_item(struct reader *reader)
+static inline struct wire_item next_item(struct reader *reader)
 {
     struct wire_item item;
     const uint8_t *next = wire_item_read(reader->at, reader->end, &item);
@@ -115,8 +115,16 @@ static void skip_value(struct reader *reader)
     }
 }
 
-static enum status read_number(struct reader *reader, uint64_t limit, uint64_t *out)
+static inline enum status read_number(struct reader *reader, uint64_t limit, uint64_t *out)
 {
+    if (*reader->at <= 0x7f) {
+        const uint64_t value = *reader->at++;
+        if (value > limit) {
+            return too_many(reader, "", limit, value);
+        }
+        *out = value;
+        return STATUS_OK;
+    }
     struct wire_item item = next_item(reader);
     if (item.type != WIRE_ITEM_UINT) {
         return wrong_type(reader, WIRE_ITEM_UINT, item.type);
@@ -204,7 +212,7 @@ static enum status read_u32s(struct reader *reader, uint64_t limit, struct wire_
         return no_room(reader);
     }
     for (size_t i = 0; i < n; i++) {
-        uint64_t value;
+        uint64_t value = 0;
         status = read_number(reader, UINT32_MAX, &value);
         if (status != STATUS_OK) {
             return status;
@@ -305,13 +313,14 @@ static enum status read_field(struct reader *reader, const struct wire_field *fi
 
 /* The field of this key, or n_fields. Encoders keep the table's order, so `hint`, the field after
  * the last one found, is nearly always it. */
-static uint32_t find_field(const struct wire_table *table, const struct wire_span *key,
-                           uint32_t hint)
+static inline uint32_t find_field(const struct wire_table *table, const struct wire_span *key,
+                                  uint32_t hint)
 {
     for (uint32_t i = 0; i < table->n_fields; i++) {
         uint32_t idx = hint + i < table->n_fields ? hint + i : hint + i - table->n_fields;
         const struct wire_field *field = &table->fields[idx];
-        if (field->key_len == key->len && memcmp(field->key, key->at, key->len) == 0) {
+        if (field->key_len == key->len && field->key[0] == key->at[0] &&
+            memcmp(field->key, key->at, key->len) == 0) {
             return idx;
         }
     }
@@ -342,8 +351,14 @@ static enum status take_field(struct reader *reader, const struct wire_table *ta
     return status;
 }
 
-static enum status read_key(struct reader *reader, struct wire_span *out)
+static inline enum status read_key(struct reader *reader, struct wire_span *out)
 {
+    const uint8_t format = *reader->at;
+    if ((format & 0xe0) == 0xa0) { /* a short text, as all keys of ours: the scan has read it */
+        *out = (struct wire_span){.at = (const char *)reader->at + 1, .len = format & 0x1fu};
+        reader->at += 1 + out->len;
+        return STATUS_OK;
+    }
     struct wire_item item = next_item(reader);
     if (item.type != WIRE_ITEM_TEXT) {
         return fault(reader, STATUS_MALFORMED, "expected a text as key, found %s",
@@ -364,7 +379,7 @@ static enum status read_nested(struct reader *reader, const struct wire_table *t
     uint64_t seen = 0;
     uint32_t hint = 0;
     for (uint32_t i = 0; i < map.n; i++) {
-        struct wire_span key;
+        struct wire_span key = {.at = NULL};
         bool found = false;
         enum status status = read_key(reader, &key);
         if (status == STATUS_OK) {
@@ -413,7 +428,7 @@ static enum status read_kind(struct reader reader, uint32_t n_pairs, enum wire_k
     enum status status = STATUS_OK;
     bool found = false;
     for (uint32_t i = 0; i < n_pairs && !found && status == STATUS_OK; i++) {
-        struct wire_span key;
+        struct wire_span key = {.at = NULL};
         status = read_key(&reader, &key);
         if (status == STATUS_OK && key_is_name(&key)) {
             found = true;
@@ -437,13 +452,15 @@ static enum status read_pairs(struct reader *reader, uint32_t n_pairs, struct wi
     uint64_t seen_envelope = 0, seen_body = 0;
     uint32_t hint_envelope = 0, hint_body = 0, n_names = 0;
     for (uint32_t i = 0; i < n_pairs; i++) {
-        struct wire_span key;
+        struct wire_span key = {.at = NULL};
         bool found = false;
         enum status status = read_key(reader, &key);
-        if (status == STATUS_OK && key_is_name(&key) && n_names++ > 0) {
-            status = fault(reader, STATUS_MALFORMED, "expected the key \"t\" once, found it twice");
-        }
-        if (status == STATUS_OK && key.len == 1) {
+        if (status == STATUS_OK && key_is_name(&key)) {
+            if (n_names++ > 0) {
+                status =
+                    fault(reader, STATUS_MALFORMED, "expected the key \"t\" once, found it twice");
+            }
+        } else if (status == STATUS_OK && key.len == 1) {
             status =
                 take_field(reader, envelope, msg, &key, &seen_envelope, &hint_envelope, &found);
         } else if (status == STATUS_OK) {

@@ -4,6 +4,8 @@
 
 #include "wire/msg.h"
 
+#define WIRE_KEY_MAX 24 /* bytes of a key, and its end */
+
 enum wire_type {
     WIRE_TYPE_u32,
     WIRE_TYPE_u64,
@@ -25,7 +27,7 @@ union wire_number {
 };
 
 struct wire_field {
-    const char *key;
+    char key[WIRE_KEY_MAX]; /* in place: the encoder copies it whole */
     uint8_t key_len;
     uint8_t type;    /* enum wire_type */
     uint16_t offset; /* of the member within its struct */

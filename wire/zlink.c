@@ -87,10 +87,21 @@ void zlink_destroy(struct zlink_table *table)
 
 /* ---- lists ---------------------------------------------------------------------------------- */
 
-static uint32_t *head_of(const struct zlink_table *table, enum key key, const void *data,
-                         size_t len)
+/* Only ids are chosen by peers. Numbers and descriptors are small and dense, and spread as they
+ * are. */
+static uint32_t *head_of_id(const struct zlink_table *table, const void *id, size_t len)
 {
-    return &table->heads[key][(uint32_t)siphash_64(&table->key, data, len) & table->mask];
+    return &table->heads[KEY_ID][(uint32_t)siphash_64(&table->key, id, len) & table->mask];
+}
+
+static uint32_t *head_of_number(const struct zlink_table *table, uint32_t number)
+{
+    return &table->heads[KEY_NUMBER][number & table->mask];
+}
+
+static uint32_t *head_of_fd(const struct zlink_table *table, int fd)
+{
+    return &table->heads[KEY_FD][(uint32_t)fd & table->mask];
 }
 
 static uint32_t *head_of_link(const struct zlink_table *table, enum key key,
@@ -98,14 +109,14 @@ static uint32_t *head_of_link(const struct zlink_table *table, enum key key,
 {
     switch (key) {
     case KEY_ID:
-        return head_of(table, key, link->id, link->id_len);
+        return head_of_id(table, link->id, link->id_len);
     case KEY_NUMBER:
-        return head_of(table, key, &link->number, sizeof(link->number));
+        return head_of_number(table, link->number);
     case KEY_FD:
     case N_KEYS:
         break;
     }
-    return head_of(table, key, &link->fd, sizeof(link->fd));
+    return head_of_fd(table, link->fd);
 }
 
 static void list_remove(struct zlink_table *table, uint32_t idx)
@@ -133,7 +144,7 @@ static uint32_t idx_of(const struct zlink_table *table, const struct zlink *link
 
 struct zlink *zlink_by_id(struct zlink_table *table, const void *id, size_t len)
 {
-    uint32_t idx = *head_of(table, KEY_ID, id, len);
+    uint32_t idx = *head_of_id(table, id, len);
     while (idx != NONE) {
         struct entry *entry = &table->entries[idx];
         if (entry->link.id_len == len && memcmp(entry->link.id, id, len) == 0) {
@@ -146,7 +157,7 @@ struct zlink *zlink_by_id(struct zlink_table *table, const void *id, size_t len)
 
 struct zlink *zlink_by_number(struct zlink_table *table, uint32_t number)
 {
-    uint32_t idx = *head_of(table, KEY_NUMBER, &number, sizeof(number));
+    uint32_t idx = *head_of_number(table, number);
     while (idx != NONE && table->entries[idx].link.number != number) {
         idx = table->entries[idx].next[KEY_NUMBER];
     }
@@ -155,7 +166,7 @@ struct zlink *zlink_by_number(struct zlink_table *table, uint32_t number)
 
 struct zlink *zlink_by_fd(struct zlink_table *table, int fd)
 {
-    uint32_t idx = fd == ZLINK_NO_FD ? NONE : *head_of(table, KEY_FD, &fd, sizeof(fd));
+    uint32_t idx = fd == ZLINK_NO_FD ? NONE : *head_of_fd(table, fd);
     while (idx != NONE && table->entries[idx].link.fd != fd) {
         idx = table->entries[idx].next[KEY_FD];
     }
