@@ -119,7 +119,7 @@ static enum status add_source(struct zsock *sock, struct loop *loop, void *handl
         return STATUS_IO;
     }
     const struct loop_source_desc desc = {
-        .name = sock->name, .fd = fd, .drain = drain, .arm = arm, .ctx = sock};
+        .name = sock->name, .fd = fd, .drain = drain, .arm = arm, .ctx = sock, .budget = 256};
     return loop_source_add(loop, &desc, out);
 }
 
