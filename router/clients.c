@@ -332,6 +332,21 @@ static void accept_answer(struct router *router, const struct router_req *req)
     (void)post(router, req->client, &msg);
 }
 
+/* In a full queue who waits comes before who has left: that client may ask again, nothing of its
+ * answer is lost. */
+static void queue_make_room(struct router *router, uint64_t now_ns)
+{
+    uint32_t i = router->queue_head;
+
+    while (i != ROUTER_NONE &&
+           (router->reqs[i].client != WIRE_LINK_NONE || router->reqs[i].n_emitted > 0))
+        i = router->reqs[i].next;
+    if (i == ROUTER_NONE)
+        return;
+    router_req_end(router, &router->reqs[i], STATUS_CANCELLED, "the client has left", now_ns);
+    router_req_free(router, &router->reqs[i]);
+}
+
 /* Why the request cannot be taken, or OK. text_out gets a sentence of at most WIRE_ERROR_MAX. */
 static enum status admission(struct router *router, const struct wire_generate *in,
                              const struct wire_u32s *prompt, uint64_t now_ns, char *text,
@@ -357,6 +372,8 @@ static enum status admission(struct router *router, const struct wire_generate *
         return STATUS_POISONED;
     }
     *retry_ms_out = ROUTER_BEAT_MS;
+    if (router->n_queued >= router->cfg.queue_max)
+        queue_make_room(router, now_ns);
     if (router->n_queued >= router->cfg.queue_max || router->n_free_reqs == 0) {
         snprintf(text, WIRE_ERROR_MAX, "%u requests wait already: try again later",
                  router->n_queued);

@@ -100,6 +100,19 @@ static void failure_is_never_a_good_end(void **state)
     assert_int_equal(failed->failed.code, STATUS_PROTOCOL);
 }
 
+/* Clients that ask and vanish keep their place for resume_ms, but not against those who stay. */
+static void vanished_clients_keep_nobody_out(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        (void)rig_generate(&rig, 10, 5);
+    rig_link_down(&rig, ROUTER_DOOR_CLIENT, RIG_CLIENT_LINK);
+    for (int i = 0; i < 4; i++)
+        (void)rig_generate(&rig, 20, 5);
+    rig_fleet(&rig, 1);
+    assert_int_equal(job_at(RIG_P_LINK).job.prompt.n, 20);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -107,6 +120,7 @@ int main(void)
         T(expired_request_breaks_no_session),
         T(too_long_request_blocks_no_queue),
         T(failure_is_never_a_good_end),
+        T(vanished_clients_keep_nobody_out),
     };
     const struct log_options silent = {.level = LOG_LEVEL_OFF};
 
