@@ -36,7 +36,7 @@ struct chat {
     const char *config;
     const char *connect;
     bool ledger;
-    int wait_s;
+    int wait_ms;
     char *prompt;
     size_t prompt_len;
     struct baton_request request;
@@ -132,7 +132,7 @@ static bool parse(struct chat *chat, struct words *words)
         !parse_number("--temperature", temperature, 0, 100, &chat->request.temperature) ||
         !parse_seed(seed, &chat->request))
         return false;
-    chat->wait_s = (int)wait_s;
+    chat->wait_ms = (int)(wait_s * 1000);
     chat->request.max_tokens = (uint32_t)max_tokens;
     if (words_option(words)) {
         process_complain("chat: '%s' is not understood; see baton chat --help",
@@ -239,7 +239,7 @@ static enum exit_code ask(struct chat *chat)
     uint64_t stream;
     int result = baton_open(&options, &baton);
 
-    for (int left_ms = chat->wait_s * 1000; result == BATON_OK && !interrupted; left_ms -= 250) {
+    for (int left_ms = chat->wait_ms; result == BATON_OK && !interrupted; left_ms -= 250) {
         result = baton_wait(baton, left_ms < 250 ? left_ms : 250);
         if (result == BATON_OK)
             break;
@@ -253,9 +253,9 @@ static enum exit_code ask(struct chat *chat)
     if (result == BATON_OK && !interrupted)
         code = follow(chat, baton, stream);
     else if (result == BATON_UNREACHABLE)
-        process_complain("no router answers at %s within %d s. Is the fleet up? Start it with\n"
+        process_complain("no router answers at %s within %d ms. Is the fleet up? Start it with\n"
                          "  baton up %s",
-                         chat->endpoint, chat->wait_s, chat->config ? chat->config : "FLEET.yaml");
+                         chat->endpoint, chat->wait_ms, chat->config ? chat->config : "FLEET.yaml");
     else
         process_complain("%s", interrupted ? "interrupted" : baton_message(baton));
     baton_close(baton);

@@ -20,6 +20,7 @@
 #define SILENCE_MS 3000    /* the router speaks every second to who waits: then it is gone */
 #define LOST_MS 30000      /* a stream that could not be taken over for so long is lost */
 #define CHORES_MS 250      /* how often silence is looked at */
+#define HELLO_MS 1000      /* pause between two hellos; they wait for the connection */
 #define CODE_CANCELLED 20
 #define CODE_LOST 40
 #define CODE_NOT_FOUND 11
@@ -87,9 +88,7 @@ static int send_message(struct baton *baton, char *bytes, size_t len)
     if (sent >= 0)
         return BATON_OK;
     if (zmq_errno() == EAGAIN)
-        return fail(baton, baton->welcome ? BATON_FULL : BATON_UNREACHABLE,
-                    baton->welcome ? "the connection's queue is full"
-                                   : "there is no connection to the router");
+        return fail(baton, BATON_FULL, "the connection's queue is full");
     return fail(baton, BATON_SYSTEM, "cannot send: %s", zmq_strerror(zmq_errno()));
 }
 
@@ -130,7 +129,10 @@ static int set_options(void *socket, const struct baton_options *options)
     int bad = zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &bytes_max, sizeof(bytes_max)) ||
               set_option(socket, ZMQ_SNDHWM, QUEUE_MAX) ||
               set_option(socket, ZMQ_RCVHWM, QUEUE_MAX) ||
-              set_option(socket, ZMQ_LINGER, LINGER_MS) || set_option(socket, ZMQ_IMMEDIATE, 1) ||
+              set_option(socket, ZMQ_LINGER, LINGER_MS) ||
+              /* 1 would drop what has arrived but was not read when a connection ends: the last
+                 tokens of a router that stops. */
+              set_option(socket, ZMQ_IMMEDIATE, 0) ||
               set_option(socket, ZMQ_RECONNECT_IVL, RECONNECT_MS) ||
               set_option(socket, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX) ||
               set_option(socket, ZMQ_HEARTBEAT_IVL, ZMTP_MS) ||
@@ -226,6 +228,8 @@ int baton_generate(struct baton *baton, const struct baton_request *request, uin
 
     if ((request->n_tokens > 0) == (request->text != NULL))
         return fail(baton, BATON_INVALID, "a request has either text or tokens");
+    if (!baton->welcome)
+        return fail(baton, BATON_UNREACHABLE, "the router has not answered yet");
     for (size_t i = 0; !stream && i < BATON_STREAMS_MAX; i++)
         if (!baton->streams[i].number)
             stream = &baton->streams[i];
@@ -382,7 +386,7 @@ static bool chores(struct baton *baton, struct baton_event *event)
     const int64_t now = now_ms();
     const bool silent = baton->n_streams > 0 && now - baton->heard_ms >= SILENCE_MS;
 
-    if ((!baton->welcome || silent) && now - baton->hello_ms >= CHORES_MS)
+    if ((!baton->welcome || silent) && (baton->hello_ms == 0 || now - baton->hello_ms >= HELLO_MS))
         (void)send_hello(baton);
     for (size_t i = 0; i < BATON_STREAMS_MAX && baton->n_streams > 0; i++) {
         struct stream *stream = &baton->streams[i];
