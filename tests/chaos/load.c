@@ -90,7 +90,6 @@ static void link_open(struct chaos *chaos, struct chaos_link *link)
     link->monitor = zmq_socket(chaos->load.ctx, ZMQ_PAIR);
     CHECK(link->sock && link->monitor);
     set_option(link->sock, ZMQ_LINGER, 0);
-    set_option(link->sock, ZMQ_IMMEDIATE, 1);
     set_option(link->sock, ZMQ_RECONNECT_IVL, 20);
     set_option(link->sock, ZMQ_SNDHWM, 10000);
     set_option(link->sock, ZMQ_RCVHWM, 100000);
@@ -140,8 +139,10 @@ static void greet(struct chaos_link *link)
     msg.hello.version_min = WIRE_VERSION_MIN;
     msg.hello.version_max = WIRE_VERSION_MAX;
     msg.hello.agent = wire_span_of("chaos");
+    /* Waits in the socket until there is a connection. ZMQ_IMMEDIATE would tell that there is none,
+     * but with it libzmq throws away what was received when the connection ends. */
     if (!post(link, &msg))
-        return; /* not connected yet */
+        return;
     link->greeted = true;
     link->greeted_ms = chaos_now_ms();
 }

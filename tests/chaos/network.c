@@ -1,6 +1,6 @@
-/* A prefill node cut from the decode nodes, as where a switch fails: the router and two prefill
- * nodes here, two decode nodes in a network namespace, and two cables between. All but p0 is
- * reached over the first one; the second one is pulled and put back. Nothing is refused and no
+/* A prefill node cut from the decode nodes, as where a switch fails: the router and p1 here, p0 in
+ * one network namespace, the decode nodes in another, a bridge between. The cut: each side takes
+ * the other's hardware address for one that nobody has. No device goes down, nothing is refused, no
  * connection breaks: there is only silence. */
 #include <signal.h>
 #include <spawn.h>
@@ -27,7 +27,7 @@ static const char network_yaml[] =
     "log: { level: debug, site_lines_per_s: 0 }\n"
     "nodes:\n"
     "- { name: r0, role: router, listen: '198.18.%u.1:%d', clients: '%s' }\n"
-    "- { name: p0, role: prefill, listen: '198.18.%u.1:%d' }\n"
+    "- { name: p0, role: prefill, listen: '198.18.%u.2:%d' }\n"
     "- { name: p1, role: prefill, listen: '198.18.%u.1:%d' }\n"
     "- { name: d0, role: decode }\n- { name: d1, role: decode }\n";
 
@@ -60,46 +60,69 @@ __attribute__((format(printf, 1, 2))) static bool ip(const char *fmt, ...)
     return wait_status == 0;
 }
 
-static unsigned subnet(unsigned cable)
+static unsigned subnet(void)
 {
-    return 2 * ((unsigned)getpid() % 100) + cable;
+    return (unsigned)getpid() % 250;
 }
 
-static bool lay_cable(unsigned cable)
+/* A namespace with a device c at 198.18.N.host, on the bridge. */
+static bool plug(char which, unsigned host)
 {
     const int id = getpid();
 
-    return ip("link add bc%u-%d type veth peer name bd%u-%d netns baton-chaos-%d", cable, id, cable,
-              id, id) &&
-           ip("addr add 198.18.%u.1/24 dev bc%u-%d", subnet(cable), cable, id) &&
-           ip("link set bc%u-%d up", cable, id) &&
-           ip("-n baton-chaos-%d addr add 198.18.%u.2/24 dev bd%u-%d", id, subnet(cable), cable,
-              id) &&
-           ip("-n baton-chaos-%d link set bd%u-%d up", id, cable, id);
+    return ip("netns add bc%c-%d", which, id) &&
+           ip("link add b%c-%d type veth peer name c netns bc%c-%d", which, id, which, id) &&
+           ip("link set b%c-%d master bb-%d up", which, id, id) &&
+           ip("-n bc%c-%d addr add 198.18.%u.%u/24 dev c", which, id, subnet(), host) &&
+           ip("-n bc%c-%d link set c up", which, id);
+}
+
+static bool lay_cables(void)
+{
+    const int id = getpid();
+
+    return ip("link add bb-%d type bridge", id) &&
+           ip("addr add 198.18.%u.1/24 dev bb-%d", subnet(), id) && ip("link set bb-%d up", id) &&
+           plug('p', 2) && plug('d', 3);
 }
 
 void network_clean(void)
 {
     const int id = getpid();
 
-    (void)ip("link del bc0-%d", id);
-    (void)ip("link del bc1-%d", id);
-    (void)ip("netns del baton-chaos-%d", id);
+    (void)ip("netns del bcp-%d", id);
+    (void)ip("netns del bcd-%d", id);
+    (void)ip("link del bp-%d", id);
+    (void)ip("link del bd-%d", id);
+    (void)ip("link del bb-%d", id);
+}
+
+static void cut_cables(bool cut)
+{
+    const char *how = cut ? "replace" : "del";
+    const char *nobody = cut ? "lladdr 02:00:00:00:00:99 nud permanent" : "";
+    const int id = getpid();
+
+    CHECK(ip("-n bcp-%d neigh %s 198.18.%u.3 %s dev c", id, how, subnet(), nobody));
+    CHECK(ip("-n bcd-%d neigh %s 198.18.%u.2 %s dev c", id, how, subnet(), nobody));
 }
 
 /* ---- the fleet ---- */
 
-static void start(struct chaos *chaos, const char *role, const char *name, const char *devices)
+/* In the namespace of that letter; 0: here. */
+static void start(struct chaos *chaos, const char *role, const char *name, char which)
 {
-    const bool inside = strcmp(role, "decode") == 0;
-    char path[256], netns[64], option[128];
-    char *args[] = {(char *)"baton",         (char *)role, path, (char *)"--name", (char *)name,
-                    devices ? option : NULL, NULL};
+    char path[256], netns[64], option[64];
+    char *args[] = {(char *)"baton", (char *)role, path, (char *)"--name",
+                    (char *)name,    option,       NULL};
 
     snprintf(path, sizeof(path), "%s/network.yaml", chaos->folder);
-    snprintf(netns, sizeof(netns), "/run/netns/baton-chaos-%d", getpid());
-    snprintf(option, sizeof(option), "--kv.devices=%s", devices ? devices : "");
-    fleet_start(chaos, name, args, inside ? netns : NULL);
+    snprintf(netns, sizeof(netns), "/run/netns/bc%c-%d", which, getpid());
+    if (which)
+        snprintf(option, sizeof(option), "--kv.devices=c");
+    else
+        snprintf(option, sizeof(option), "--kv.devices=bb-%d", getpid());
+    fleet_start(chaos, name, args, which ? netns : NULL);
 }
 
 static bool serves(struct chaos *chaos, const void *arg)
@@ -113,27 +136,23 @@ static bool network_up(struct chaos *chaos)
 {
     struct chaos_fleet *fleet = &chaos->fleet;
     const struct oracle_cfg *oracle = &chaos->oracle;
-    const int id = getpid();
-    char text[4096], path[256], near0[32], near1[32], far[64];
+    char text[4096], path[256];
 
     memset(fleet, 0, sizeof(*fleet));
     fleet->n_routers = 1;
     snprintf(fleet->clients[0], sizeof(fleet->clients[0]), "ipc://%s/clients", chaos->folder);
     snprintf(text, sizeof(text), network_yaml, oracle->geom.n_layers, oracle->geom.n_kv_heads,
              oracle->geom.head_dim, oracle->geom.elem_bytes, (unsigned long long)oracle->model_seed,
-             oracle->step_us, oracle->row_us, oracle->token_us, subnet(0), fleet_free_port(),
-             fleet->clients[0], subnet(1), fleet_free_port(), subnet(0), fleet_free_port());
+             oracle->step_us, oracle->row_us, oracle->token_us, subnet(), fleet_free_port(),
+             fleet->clients[0], subnet(), fleet_free_port(), subnet(), fleet_free_port());
     fleet_write(chaos, "network.yaml", text, path);
     snprintf(path, sizeof(path), "%s/fleet.log", chaos->folder);
     fleet->log = fopen(path, "ae");
-    snprintf(near0, sizeof(near0), "bc0-%d", id);
-    snprintf(near1, sizeof(near1), "bc1-%d", id);
-    snprintf(far, sizeof(far), "bd0-%d,bd1-%d", id, id);
-    start(chaos, "router", "r0", NULL);
-    start(chaos, "prefill", "p0", near1);
-    start(chaos, "prefill", "p1", near0);
-    start(chaos, "decode", "d0", far);
-    start(chaos, "decode", "d1", far);
+    start(chaos, "router", "r0", 0);
+    start(chaos, "prefill", "p0", 'p');
+    start(chaos, "prefill", "p1", 0);
+    start(chaos, "decode", "d0", 'd');
+    start(chaos, "decode", "d1", 'd');
     fleet_add(fleet, "r0", CHAOS_ROUTER);
     fleet_add(fleet, "p0", CHAOS_PREFILL);
     fleet_add(fleet, "p1", CHAOS_PREFILL);
@@ -178,13 +197,13 @@ static void cut(struct chaos *chaos, struct chaos_result *result)
     chaos_until(chaos, has_begun, NULL, CHAOS_WAIT_MS, "the load to run");
     result->n_hit = load_n_open(chaos);
     begin = chaos_now_ms();
-    CHECK(ip("link set bc1-%d down", getpid()));
+    cut_cables(true);
     result->has_detected =
         chaos_until(chaos, is_cut, NULL, CHAOS_WAIT_MS, "the pairs of p0 to be given up");
     result->detected_ms = chaos_now_ms() - begin;
     wanted = chaos->load.n_done + 2 * LANES;
     chaos_until(chaos, has_done, &wanted, CHAOS_WAIT_MS, "answers while p0 is cut");
-    CHECK(ip("link set bc1-%d up", getpid()));
+    cut_cables(false);
     chaos_until(chaos, serves, NULL, CHAOS_WAIT_MS, "the pairs of p0 to stand again");
     faults_settle(chaos);
     if (chaos->fleet.n_losses > 0)
@@ -194,16 +213,9 @@ static void cut(struct chaos *chaos, struct chaos_result *result)
 
 bool network_cut(struct chaos *chaos, struct chaos_result *result)
 {
-    bool laid;
-
     faults_begin(chaos, result);
-    if (!ip("netns add baton-chaos-%d", getpid())) {
+    if (!lay_cables()) {
         fprintf(stderr, "chaos: skipped: this system refuses network namespaces\n");
-        return false;
-    }
-    laid = lay_cable(0) && lay_cable(1);
-    if (!laid) {
-        fprintf(stderr, "chaos: skipped: no cable into a network namespace\n");
         network_clean();
         return false;
     }
