@@ -138,11 +138,21 @@ static bool is_plain(uint32_t c)
     return c >= 0x20 && c < 0x7f;
 }
 
-/* Marks that are newer than utf8proc's Unicode and short enough to matter: they extend a cluster.
- */
+/* Marks that are newer than utf8proc's Unicode: they extend a cluster. */
 static bool is_newer_mark(uint32_t c)
 {
-    return c == 0x897 || (c >= 0x1acf && c <= 0x1add) || (c >= 0x1ae0 && c <= 0x1aeb);
+    static const uint32_t ranges[][2] = {
+        {0x897, 0x897},     {0x1acf, 0x1add},   {0x1ae0, 0x1aeb},   {0x10d69, 0x10d6d},
+        {0x10efa, 0x10efc}, {0x113b8, 0x113c0}, {0x113c2, 0x113c2}, {0x113c5, 0x113c5},
+        {0x113c7, 0x113ca}, {0x113cc, 0x113d0}, {0x113d2, 0x113d2}, {0x113e1, 0x113e2},
+        {0x11b60, 0x11b67}, {0x11f5a, 0x11f5a}, {0x1611e, 0x1612f}, {0x1e5ee, 0x1e5ef},
+        {0x1e6e3, 0x1e6e3}, {0x1e6e6, 0x1e6e6}, {0x1e6ee, 0x1e6ef}, {0x1e6f5, 0x1e6f5}};
+    for (size_t i = 0; c >= 0x897 && i < sizeof ranges / sizeof *ranges; i++) {
+        if (c <= ranges[i][1]) {
+            return c >= ranges[i][0];
+        }
+    }
+    return false;
 }
 
 /* Ends a cluster whatever follows. */
@@ -150,6 +160,18 @@ static bool is_control(uint32_t c)
 {
     const uint32_t controls = 0xfu << 24; /* Zl, Zp, Cc, Cf */
     return (tok_char_bits(c) & controls) != 0 && c != 0x200c && c != 0x200d;
+}
+
+/* Does a cluster end between the two? utf8proc's answer, but for what Unicode changed since. */
+static bool breaks_between(uint32_t c, uint32_t next, int32_t *state)
+{
+    if (is_plain(c) && is_plain(next)) {
+        return true;
+    }
+    bool prepends = c == 0x113d1;           /* new: joins what follows */
+    uint32_t left = c == 0x11a3a ? 'a' : c; /* does so no more */
+    return utf8proc_grapheme_break_stateful((int32_t)left, (int32_t)next, state) &&
+           (is_newer_mark(next) ? is_control(c) : !prepends || is_control(next));
 }
 
 enum status tok_charsmap_append(const struct tok_charsmap *map, const char *text, size_t len,
@@ -163,11 +185,7 @@ enum status tok_charsmap_append(const struct tok_charsmap *map, const char *text
         size_t end = pos + n;
         while (end < len) {
             next = tok_utf8_get(text + end, &n);
-            if (is_plain(c) && is_plain(next)) {
-                break;
-            }
-            bool breaks = utf8proc_grapheme_break_stateful((int32_t)c, (int32_t)next, &state);
-            if (breaks && (!is_newer_mark(next) || is_control(c))) {
+            if (breaks_between(c, next, &state)) {
                 break;
             }
             c = next;
