@@ -170,7 +170,8 @@ static bool too_slow(const struct router *router, const struct router_req *req, 
 {
     if (req->starved_ns && now_ns - req->starved_ns >= router->cfg.resume_ms * NS_PER_MS)
         return true;
-    return req->state == ROUTER_ENDED && req->code == STATUS_DONE && now_ns >= req->deadline_ns;
+    return req->state == ROUTER_ENDED && req->code == STATUS_DONE &&
+           router_left_ns(router, req) == 0;
 }
 
 void router_client_tick(struct router *router, struct router_req *req, uint64_t now_ns)
@@ -316,7 +317,7 @@ static void req_admit(struct router *router, struct router_req *req, uint32_t li
     req->attempt = 1;
     req->order = ++router->order;
     req->admitted_ns = req->queued_ns = req->beat_ns = now_ns;
-    req->deadline_ns = now_ns + deadline * NS_PER_MS;
+    req->deadline_ns = router->awake.last_ns + deadline * NS_PER_MS;
 }
 
 static void accept_answer(struct router *router, const struct router_req *req)

@@ -106,11 +106,8 @@ static bool choose(const struct router *router, uint32_t p_blocks, uint32_t d_bl
 /* ---- placing ---- */
 
 static void job_fill(const struct router *router, const struct router_req *req,
-                     struct wire_msg *msg, uint32_t peer, uint64_t now_ns)
+                     struct wire_msg *msg, uint32_t peer)
 {
-    /* It may have passed since the last tick, which will end the request at the next. */
-    const uint64_t left_ns = req->deadline_ns > now_ns ? req->deadline_ns - now_ns : 0;
-
     wire_msg_init(msg, WIRE_KIND_JOB);
     msg->req = req->id;
     msg->attempt = req->attempt;
@@ -119,7 +116,8 @@ static void job_fill(const struct router *router, const struct router_req *req,
     msg->job.emitted = (struct wire_u32s){req->emitted, req->n_emitted};
     msg->job.sampling = req->sampling;
     msg->job.seed = req->seed;
-    msg->job.deadline_ms = (uint32_t)(left_ns / NS_PER_MS) + 1;
+    /* 0: it has passed since the last tick, and the next will end the request. */
+    msg->job.deadline_ms = (uint32_t)(router_left_ns(router, req) / NS_PER_MS) + 1;
     msg->job.peer = router->nodes[peer].session.peer;
     msg->job.suspect = req->suspect;
     if (PLANTED(15)) { /* border lost: prompt and emitted lie in one array */
@@ -128,8 +126,7 @@ static void job_fill(const struct router *router, const struct router_req *req,
     }
 }
 
-static void send_d(struct router *router, struct router_req *req, uint32_t d, uint32_t n_emitted,
-                   uint64_t now_ns)
+static void send_d(struct router *router, struct router_req *req, uint32_t d, uint32_t n_emitted)
 {
     struct router_node *node = &router->nodes[d];
     struct wire_msg msg;
@@ -142,18 +139,18 @@ static void send_d(struct router *router, struct router_req *req, uint32_t d, ui
     node->n_reqs++;
     node->blocks_used += req->d_blocks;
     memcpy(req->d_name, node->name, sizeof(req->d_name));
-    job_fill(router, req, &msg, req->p, now_ns);
+    job_fill(router, req, &msg, req->p);
     msg.job.emitted.n = n_emitted; /* as P computed it: its first token may be here already */
     router_node_post(router, d, &msg);
 }
 
-static void send_p(struct router *router, struct router_req *req, uint32_t p, uint64_t now_ns)
+static void send_p(struct router *router, struct router_req *req, uint32_t p)
 {
     struct router_node *node = &router->nodes[p];
     struct wire_msg msg;
 
     memcpy(req->p_name, node->name, sizeof(req->p_name));
-    job_fill(router, req, &msg, req->d, now_ns);
+    job_fill(router, req, &msg, req->d);
     router_node_post(router, p, &msg);
 }
 
@@ -175,8 +172,8 @@ static bool place_one(struct router *router, struct router_req *req, uint64_t no
     node->n_reqs++;
     node->n_computing++;
     node->blocks_used += blocks;
-    send_d(router, req, d, req->n_base, now_ns);
-    send_p(router, req, p, now_ns);
+    send_d(router, req, d, req->n_base);
+    send_p(router, req, p);
     LOG_DEBUG("router", "request placed", log_req(req->id.byte), log_u64("attempt", req->attempt),
               log_str("prefill", req->p_name), log_str("decode", req->d_name));
     return true;
@@ -215,7 +212,7 @@ void router_rereserve(struct router *router, struct router_req *req, uint64_t no
         return;
     }
     router->counts.rereserved++;
-    send_d(router, req, d, req->n_base, now_ns);
+    send_d(router, req, d, req->n_base);
 }
 
 bool router_reachable(const struct router *router, uint32_t p)

@@ -16,6 +16,13 @@ struct router_req *router_req_find(struct router *router, const struct wire_id *
     return idmap_find(router->map, &key, &idx) == STATUS_OK ? &router->reqs[idx] : NULL;
 }
 
+uint64_t router_left_ns(const struct router *router, const struct router_req *req)
+{
+    const uint64_t now_ns = router->awake.last_ns;
+
+    return req->deadline_ns > now_ns ? req->deadline_ns - now_ns : 0;
+}
+
 /* ---- ends and new attempts ---- */
 
 void router_req_end(struct router *router, struct router_req *req, enum status code,
@@ -343,7 +350,7 @@ void router_req_crashed(struct router *router, const struct wire_id *id, uint64_
 
 static void req_tick(struct router *router, struct router_req *req, uint64_t now_ns)
 {
-    if (now_ns >= req->deadline_ns) {
+    if (router_left_ns(router, req) == 0) {
         router_req_end(router, req, STATUS_DEADLINE, NULL, now_ns);
     } else if (req->state == ROUTER_QUEUED &&
                now_ns - req->queued_ns >= router->cfg.queue_ms * NS_PER_MS) {

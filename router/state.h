@@ -82,8 +82,9 @@ struct router_req {
     uint32_t next, prev; /* queue */
 
     /* when */
-    uint64_t admitted_ns, queued_ns, deadline_ns;
-    uint64_t order; /* of admission */
+    uint64_t admitted_ns, queued_ns;
+    uint64_t deadline_ns; /* of the clock that goes on in our sleep, as the client's does */
+    uint64_t order;       /* of admission */
 
     /* how it ended */
     char end[16]; /* told with the last token; empty: more to come */
@@ -117,7 +118,7 @@ struct router {
     char numerics[WIRE_NAME_MAX + 1];
     uint64_t draws; /* from the key */
     uint64_t order;
-    struct clock_awake awake; /* all times in here */
+    struct clock_awake awake; /* all times in here but deadlines */
     bool draining;
     bool roster_changed;
     struct router_quarantine quarantine[ROUTER_QUARANTINE];
@@ -161,6 +162,8 @@ void router_computed(struct router *router, struct router_req *req);
 
 /* ---- requests.c ---- */
 struct router_req *router_req_find(struct router *router, const struct wire_id *id);
+/* Until its deadline; 0: it has passed. */
+uint64_t router_left_ns(const struct router *router, const struct router_req *req);
 void router_req_message(struct router *router, uint32_t node, const struct wire_msg *msg,
                         uint64_t now_ns);
 /* A node is gone (its index is still valid, its session is not). */

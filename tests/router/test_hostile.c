@@ -113,14 +113,30 @@ static void vanished_clients_keep_nobody_out(void **state)
     assert_int_equal(job_at(RIG_P_LINK).job.prompt.n, 20);
 }
 
+/* A router that was stopped does not take its own sleep for its nodes' silence; but the client's
+ * time has gone on. */
+static void deadline_passes_in_sleep(void **state)
+{
+    (void)state;
+    rig_fleet(&rig, 1);
+    (void)rig_generate(&rig, 10, 5); /* deadline_ms is 10000 */
+    rig.now_ns += 9 * NS_PER_S;
+    rig_wait(&rig, 500);
+    assert_null(rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_FAILED));
+    assert_null(rig_answer(&rig, RIG_P_LINK, WIRE_KIND_BYE));
+    rig_wait(&rig, 600);
+    assert_non_null(rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_FAILED));
+    assert_int_equal(rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_FAILED)->failed.code,
+                     STATUS_DEADLINE);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(expired_request_breaks_no_session),
-        T(too_long_request_blocks_no_queue),
-        T(failure_is_never_a_good_end),
-        T(vanished_clients_keep_nobody_out),
+        T(expired_request_breaks_no_session), T(too_long_request_blocks_no_queue),
+        T(failure_is_never_a_good_end),       T(vanished_clients_keep_nobody_out),
+        T(deadline_passes_in_sleep),
     };
     const struct log_options silent = {.level = LOG_LEVEL_OFF};
 
