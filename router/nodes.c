@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "router/state.h"
-#include "wire/plant.h"
 
 /* ---- looking ---- */
 
@@ -191,28 +190,56 @@ static struct router_node *node_add(struct router *router, const struct wire_joi
     return NULL;
 }
 
+/* Loses whom the joining node replaces: itself under a lower session, a dead one of its name, and
+ * whoever was behind its link. False: the name is taken. */
+static bool join_replaces(struct router *router, uint32_t link, const struct wire_msg *msg,
+                          uint64_t now_ns)
+{
+    struct router_node *node = node_of_incarnation(router, msg->from);
+
+    if (node) /* itself again */
+        node_lose(router, node, STATUS_LOST, now_ns);
+    node = node_of_name(router, msg->join.name);
+    if (node && now_ns - node->session.heard_ns < ROUTER_ALIVE_MS * NS_PER_MS) {
+        bye(router, link, msg, STATUS_EXISTS,
+            "a node of this name is alive here: give each node a name of its own");
+        return false;
+    }
+    if (node) /* its process has died, and this one takes its place */
+        node_lose(router, node, STATUS_LOST, now_ns);
+    if ((node = node_of_link(router, link)))
+        node_lose(router, node, STATUS_LOST, now_ns);
+    return true;
+}
+
+static void welcome(struct router *router, const struct router_node *node)
+{
+    struct wire_msg answer;
+
+    wire_msg_init(&answer, WIRE_KIND_WELCOME);
+    answer.welcome.version = WIRE_VERSION_MAX;
+    answer.welcome.heartbeat_ms = WIRE_HEARTBEAT_MS;
+    answer.welcome.server = wire_span_of(router->cfg.server);
+    router_node_post(router, (uint32_t)(node - router->nodes), &answer);
+}
+
 static void take_join(struct router *router, uint32_t link, const struct wire_msg *msg,
                       uint64_t now_ns)
 {
     struct router_node *node = node_of_incarnation(router, msg->from);
     const struct idmap_key key = link_key(link);
     char text[WIRE_ERROR_MAX];
-    struct wire_msg answer;
+    struct wire_session session;
 
     if (msg->from == 0 || (node && msg->session <= node->session.number))
         return; /* a late or doubled join */
-    if (node)   /* itself again */
-        node_lose(router, node, STATUS_LOST, now_ns);
-    node = node_of_name(router, msg->join.name);
-    if (node && now_ns - node->session.heard_ns < ROUTER_ALIVE_MS * NS_PER_MS) {
-        bye(router, link, msg, STATUS_EXISTS,
-            "a node of this name is alive here: give each node a name of its own");
+    wire_session_open(&session, link, msg->session, router->cfg.self, msg->from, now_ns);
+    if (wire_session_take(&session, msg, now_ns) != STATUS_OK) {
+        bye(router, link, msg, STATUS_PROTOCOL, "a join is the first message of its session");
         return;
     }
-    if (node) /* its process has died, and this one takes its place */
-        node_lose(router, node, STATUS_LOST, now_ns);
-    if ((node = node_of_link(router, link)))
-        node_lose(router, node, STATUS_LOST, now_ns);
+    if (!join_replaces(router, link, msg, now_ns))
+        return;
     if (join_unfit(router, &msg->join, text, sizeof(text))) {
         router->counts.nodes_refused++;
         LOG_WARN("router", "node refused", log_str("why", text));
@@ -225,17 +252,13 @@ static void take_join(struct router *router, uint32_t link, const struct wire_ms
     }
     node = node_add(router, &msg->join);
     if (!node) {
-        bye(router, link, msg, STATUS_FULL, "the router's limit router.nodes_max is reached");
+        bye(router, link, msg, STATUS_FULL,
+            "the router's limit router.nodes_max is reached: raise it in the fleet file");
         return;
     }
     CHECK(idmap_insert(router->links, &key, (uint32_t)(node - router->nodes)) == STATUS_OK);
-    wire_session_open(&node->session, link, msg->session, router->cfg.self, msg->from, now_ns);
-    CHECK(wire_session_take(&node->session, msg, now_ns) == STATUS_OK);
-    wire_msg_init(&answer, WIRE_KIND_WELCOME);
-    answer.welcome.version = WIRE_VERSION_MAX;
-    answer.welcome.heartbeat_ms = WIRE_HEARTBEAT_MS;
-    answer.welcome.server = wire_span_of(router->cfg.server);
-    router_node_post(router, (uint32_t)(node - router->nodes), &answer);
+    node->session = session;
+    welcome(router, node);
     router->counts.nodes_joined++;
     router->roster_changed = true;
     router_queue_trim(router, now_ns);

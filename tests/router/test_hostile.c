@@ -130,13 +130,25 @@ static void deadline_passes_in_sleep(void **state)
                      STATUS_DEADLINE);
 }
 
+/* A join that is not the first message of its session is refused, and costs nobody anything. */
+static void join_out_of_turn_is_refused(void **state)
+{
+    (void)state;
+    rig.seq[RIG_P_LINK] = 4;
+    rig_join(&rig, RIG_P_LINK, RIG_P, WIRE_ROLE_PREFILL, "p");
+    assert_null(rig_answer(&rig, RIG_P_LINK, WIRE_KIND_WELCOME));
+    assert_non_null(rig_answer(&rig, RIG_P_LINK, WIRE_KIND_BYE));
+    rig.seq[RIG_P_LINK] = 0;
+    rig_fleet(&rig, 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(expired_request_breaks_no_session), T(too_long_request_blocks_no_queue),
         T(failure_is_never_a_good_end),       T(vanished_clients_keep_nobody_out),
-        T(deadline_passes_in_sleep),
+        T(deadline_passes_in_sleep),          T(join_out_of_turn_is_refused),
     };
     const struct log_options silent = {.level = LOG_LEVEL_OFF};
 
