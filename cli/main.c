@@ -1,6 +1,8 @@
 /* `baton`: one program, many commands. This file only finds the command; each has its own file. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/commands.h"
 #include "cli/process.h"
@@ -78,8 +80,21 @@ static enum exit_code unknown(const char *name)
     return EXIT_USAGE;
 }
 
+/* libucs patches libc's mmap, munmap and madvise when it is loaded, before main; only the
+ * environment can forbid that, so the program starts once more with it. What the process starts
+ * itself has it already. If it cannot, all works with the hooks too. */
+static void forbid_memory_hooks(char **args)
+{
+    const char *now = getenv("UCX_MEM_EVENTS");
+
+    if ((now && strcmp(now, "n") == 0) || setenv("UCX_MEM_EVENTS", "n", 1) != 0)
+        return;
+    (void)execv("/proc/self/exe", args);
+}
+
 int main(int n_args, char **args)
 {
+    forbid_memory_hooks(args);
     if (n_args < 2) {
         (void)command_help(0, NULL);
         return EXIT_USAGE;

@@ -104,7 +104,8 @@ static void report_environment(void)
 {
     for (char **at = environ; at != NULL && *at != NULL; at++) {
         const char *equals = strchr(*at, '=');
-        if (strncmp(*at, "UCX_", 4) != 0 || equals == NULL) {
+        if (strncmp(*at, "UCX_", 4) != 0 || equals == NULL ||
+            strcmp(*at, "UCX_MEM_EVENTS=n") == 0) { /* what the program itself starts with */
             continue;
         }
         char name[NAME_BYTES];
