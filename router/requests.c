@@ -91,6 +91,14 @@ static void retry(struct router *router, struct router_req *req, enum status cod
 
 /* ---- tokens ---- */
 
+/* What a node may say of the id at index: more to come, a stop, or that it is the last one asked
+ * for. */
+static bool end_sound(const struct router_req *req, uint32_t index, struct wire_span end)
+{
+    return end.len == 0 || wire_span_equal(end, wire_span_of("stop")) ||
+           (wire_span_equal(end, wire_span_of("length")) && index + 1 == req->sampling.max_tokens);
+}
+
 /* Takes the id at its place in the stream, once. False: the request has ended or starts again. */
 static bool take_id(struct router *router, struct router_req *req, uint32_t index, uint32_t token,
                     double logprob, struct wire_span end, uint64_t now_ns)
@@ -111,7 +119,8 @@ static bool take_id(struct router *router, struct router_req *req, uint32_t inde
                        now_ns);
         return false;
     }
-    if (index > req->n_emitted || index >= req->sampling.max_tokens || req->end[0]) {
+    if (index > req->n_emitted || index >= req->sampling.max_tokens || req->end[0] ||
+        !end_sound(req, index, end)) {
         retry(router, req, STATUS_PROTOCOL, now_ns);
         return false;
     }
@@ -166,7 +175,7 @@ static void take_token(struct router *router, struct router_req *req, bool from_
 static void take_done(struct router *router, struct router_req *req, bool from_d,
                       const struct wire_done *done, uint64_t now_ns)
 {
-    if (done->n_tokens != req->n_emitted) {
+    if (done->n_tokens != req->n_emitted || !req->end[0]) {
         retry(router, req, STATUS_PROTOCOL, now_ns);
         return;
     }

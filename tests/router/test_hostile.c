@@ -100,6 +100,43 @@ static void failure_is_never_a_good_end(void **state)
     assert_int_equal(failed->failed.code, STATUS_PROTOCOL);
 }
 
+static void say_done(const struct wire_msg *job, uint32_t n_tokens, const char *reason)
+{
+    struct wire_msg msg;
+
+    wire_msg_init(&msg, WIRE_KIND_DONE);
+    msg.req = job->req;
+    msg.attempt = job->attempt;
+    msg.generation = job->generation;
+    msg.done.n_tokens = n_tokens;
+    msg.done.reason = wire_span_of(reason);
+    rig_node(&rig, RIG_D_LINK, RIG_D, &msg);
+}
+
+/* A broken node's early or unknown end is a failure, and the request goes on elsewhere. */
+static void only_a_marked_last_token_ends(void **state)
+{
+    struct wire_msg job;
+
+    (void)state;
+    rig_fleet(&rig, 1);
+    (void)rig_generate(&rig, 10, 5);
+    job = job_at(RIG_D_LINK);
+    rig_first(&rig, &job, 0, 'a');
+    say_done(&job, 1, "stop"); /* no token has said so */
+    assert_null(rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_DONE));
+    job = job_at(RIG_D_LINK);
+    assert_int_equal(job.attempt, 2);
+    rig_token(&rig, RIG_D_LINK, RIG_D, &job, 1, 'b', "because");
+    assert_null(rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_TOKEN));
+    job = job_at(RIG_D_LINK);
+    assert_int_equal(job.attempt, 3);
+    rig_token(&rig, RIG_D_LINK, RIG_D, &job, 1, 'b', "length"); /* three are missing */
+    assert_null(rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_TOKEN));
+    assert_int_equal(rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_FAILED)->failed.code,
+                     STATUS_PROTOCOL);
+}
+
 /* Clients that ask and vanish keep their place for resume_ms, but not against those who stay. */
 static void vanished_clients_keep_nobody_out(void **state)
 {
@@ -149,6 +186,7 @@ int main(void)
         T(expired_request_breaks_no_session), T(too_long_request_blocks_no_queue),
         T(failure_is_never_a_good_end),       T(vanished_clients_keep_nobody_out),
         T(deadline_passes_in_sleep),          T(join_out_of_turn_is_refused),
+        T(only_a_marked_last_token_ends),
     };
     const struct log_options silent = {.level = LOG_LEVEL_OFF};
 
