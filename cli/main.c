@@ -4,8 +4,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/bench.h"
 #include "cli/commands.h"
 #include "cli/process.h"
+#include "cli/tokenize.h"
 #include "cli/version.h"
 
 struct command {
@@ -22,6 +24,12 @@ static enum exit_code command_version(int n_args, char **args)
     return EXIT_DONE;
 }
 
+/* bench_main has exit codes of the same meaning, and wants its name before its arguments. */
+static enum exit_code command_bench(int n_args, char **args)
+{
+    return (enum exit_code)bench_main(n_args + 1, args - 1);
+}
+
 static enum exit_code command_help(int n_args, char **args);
 
 static const struct command commands[] = {
@@ -32,6 +40,8 @@ static const struct command commands[] = {
     {"decode", command_decode, "run one decode node"},
     {"keygen", command_keygen, "make the keys of a fleet"},
     {"check-config", command_check_config, "check a fleet file, and show what is in force"},
+    {"bench", command_bench, "measure, beside what this machine can do"},
+    {"tokenize", command_tokenize, "text to tokens and back, chat templates"},
     {"version", command_version, "print the version"},
     {"help", command_help, "print this"},
 };

@@ -3,11 +3,11 @@
 #include "router/shell.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/log.h"
+#include "base/mem.h"
 
 #define SHELL_TICK_MS 25u
 #define SHELL_ARENA_BYTES (64u << 20)  /* arrays of one decoded message */
@@ -234,7 +234,7 @@ static enum status shell_init(struct router_shell *shell, char why[ROUTER_SHELL_
 enum status router_shell_open(const struct router_shell_cfg *cfg, struct loop *loop,
                               struct router_shell **out, char why[ROUTER_SHELL_WHY_MAX])
 {
-    struct router_shell *shell = calloc(1, sizeof(*shell));
+    struct router_shell *shell = mem_alloc_zero(1, sizeof(*shell));
     enum status status;
 
     snprintf(why, ROUTER_SHELL_WHY_MAX, "out of memory");
@@ -266,7 +266,7 @@ void router_shell_close(struct router_shell *shell)
         zsock_close(shell->doors[i].sock);
     arena_destroy(shell->arena);
     router_destroy(shell->core);
-    free(shell);
+    mem_free(shell);
 }
 
 void router_shell_drain(struct router_shell *shell)

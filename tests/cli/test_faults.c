@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
-#include "ask.h"
+#include "tests/cli/ask.h"
 #include "base/status.h"
-#include "run.h"
+#include "tests/cli/run.h"
 
 #define FLEET                                                                                      \
     "kv: { blocks: 64 }\nengine: { len_max: 4096 }\nnodes:\n"                                      \

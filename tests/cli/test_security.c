@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "ask.h"
-#include "run.h"
+#include "tests/cli/ask.h"
+#include "tests/cli/run.h"
 
 #define ROOM (64 * 1024)
 #define SIZES "kv: { blocks: 64 }\nengine: { len_max: 4096 }\n"
