@@ -6,6 +6,7 @@
  *   over vec.h, in *_kernel.h, which every isa_*.c includes. */
 #pragma once
 
+#include "kernels/cpu/rows.h"
 #include "kernels/device.h"
 #include "kernels/ops.h"
 #include "kernels/pool.h"
@@ -54,6 +55,7 @@ struct cpu_table {
     const char *name;
     const struct ops *ops;
     const struct cpu_isa *isa; /* NULL: scalar */
+    const struct cpu_rows *rows;
     bool (*usable)(void);
 };
 

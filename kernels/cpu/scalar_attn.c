@@ -41,8 +41,7 @@ static float attn_exp(float x, float m)
 static void attn_tile(const struct attn_row *row, uint32_t tile, struct attn_state *state)
 {
     const struct op_attention *op = row->part->op;
-    const uint8_t *k =
-        kv_tile(&op->batch, &op->kv, row->part->seq, row->part->kv_head, tile);
+    const uint8_t *k = kv_tile(&op->batch, &op->kv, row->part->seq, row->part->kv_head, tile);
     const uint8_t *v = k + op->kv.value_bytes;
     size_t token_bytes = op->head_dim * scalar_bytes(op->dtype);
     float p[64], m = state->m, factor;

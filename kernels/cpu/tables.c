@@ -5,16 +5,30 @@ const struct ops scalar_ops = {
     .name = "scalar",
     .weight_bytes = cpu_weight_bytes,
     .pack = cpu_pack,
+    .embed = cpu_embed,
+    .norm = cpu_norm,
     .linear = scalar_linear,
+    .angles = cpu_angles,
+    .rope = cpu_rope,
+    .attention = cpu_attention,
+    .moe_route = cpu_moe_route,
     .moe_linear = scalar_moe_linear,
+    .moe_sum = cpu_moe_sum,
 };
 
 const struct ops vector_ops = {
     .name = "vector",
     .weight_bytes = cpu_weight_bytes,
     .pack = cpu_pack,
+    .embed = cpu_embed,
+    .norm = cpu_norm,
     .linear = cpu_linear,
+    .angles = cpu_angles,
+    .rope = cpu_rope,
+    .attention = cpu_attention,
+    .moe_route = cpu_moe_route,
     .moe_linear = cpu_moe_linear,
+    .moe_sum = cpu_moe_sum,
 };
 
 static bool usable_scalar(void)
@@ -43,23 +57,23 @@ static bool usable_avx512bf16(void)
 }
 
 const struct cpu_table cpu_tables[] = {
-    {"scalar", &scalar_ops, NULL, usable_scalar},
-    {"avx2", &vector_ops, &isa_avx2, usable_avx2},
-    {"avx512", &vector_ops, &isa_avx512, usable_avx512},
-    {"avx512bf16", &vector_ops, &isa_avx512bf16, usable_avx512bf16},
+    {"scalar", &scalar_ops, NULL, &rows_scalar, usable_scalar},
+    {"avx2", &vector_ops, &isa_avx2, &rows_avx2, usable_avx2},
+    {"avx512", &vector_ops, &isa_avx512, &rows_avx512, usable_avx512},
+    {"avx512bf16", &vector_ops, &isa_avx512bf16, &rows_avx512bf16, usable_avx512bf16},
 };
 
 #elif defined(__aarch64__)
 
 const struct cpu_table cpu_tables[] = {
-    {"scalar", &scalar_ops, NULL, usable_scalar},
-    {"neon", &vector_ops, &isa_neon, usable_scalar},
+    {"scalar", &scalar_ops, NULL, &rows_scalar, usable_scalar},
+    {"neon", &vector_ops, &isa_neon, &rows_neon, usable_scalar},
 };
 
 #else
 
 const struct cpu_table cpu_tables[] = {
-    {"scalar", &scalar_ops, NULL, usable_scalar},
+    {"scalar", &scalar_ops, NULL, &rows_scalar, usable_scalar},
 };
 
 #endif
