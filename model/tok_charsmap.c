@@ -63,7 +63,8 @@ enum status tok_charsmap_load(struct tok_charsmap *map, struct tok_json *at,
         memcpy(&n_trie, bytes, 4);
     }
     if (len == SIZE_MAX || len < 8 || n_trie < 4 || n_trie % 4 != 0 || n_trie > len - 5 ||
-        bytes[len - 1] != 0) {
+        bytes[len - 1] != 0 ||
+        tok_utf8_valid_prefix(bytes + 4 + n_trie, len - 4 - n_trie) != len - 4 - n_trie) {
         mem_free(bytes);
         return tok_fail(at->error, STATUS_MALFORMED,
                         "tokenizer.json: before byte %zu: precompiled_charsmap is no base64 of a "
@@ -111,7 +112,8 @@ static const char *look_up(const struct tok_charsmap *map, const char *text, siz
         at ^= unit_offset(unit);
         if ((unit >> 8 & 1) != 0) {
             uint32_t value = at < map->n_units ? map->units[at] & ~(1u << 31) : UINT32_MAX;
-            return value < map->n_texts ? map->texts + value : NULL;
+            bool begins = value < map->n_texts && ((uint8_t)map->texts[value] & 0xc0) != 0x80;
+            return begins ? map->texts + value : NULL;
         }
     }
     return NULL;

@@ -107,6 +107,9 @@ static void parts_that_we_lack_are_refused(void **state)
     bad_part(normalizer, "{\"type\":\"BertNormalizer\"}", STATUS_UNSUPPORTED, "normalizer");
     bad_part(normalizer, "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAA\"}",
              STATUS_MALFORMED, "precompiled_charsmap");
+    /* A trie of one unit, and a replacement that is no UTF-8. */
+    bad_part(normalizer, "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"BAAAAAAAAAD/AA==\"}",
+             STATUS_MALFORMED, "precompiled_charsmap");
     bad_part(normalizer, "{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"\"}",
              STATUS_UNSUPPORTED, "empty text");
     bad_part(decoder, "{\"type\":\"CTC\"}", STATUS_UNSUPPORTED, "decoder \"CTC\"");
