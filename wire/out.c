@@ -2,9 +2,8 @@
  * taken at the start, and a small array of where each message lies. One thread owns it. */
 #include "wire/out.h"
 
-#include <stdlib.h>
-
 #include "base/check.h"
+#include "base/mem.h"
 
 #define ITEMS_AT_START 64
 
@@ -26,14 +25,14 @@ struct wire_out {
 enum status wire_out_create(size_t bytes_max, struct wire_out **out)
 {
     CHECK(bytes_max > 0);
-    struct wire_out *list = calloc(1, sizeof(*list));
+    struct wire_out *list = mem_alloc_zero(1, sizeof(*list));
     if (!list) {
         return STATUS_NO_MEMORY;
     }
     list->bytes_max = bytes_max;
     list->capacity = ITEMS_AT_START;
-    list->bytes = malloc(bytes_max);
-    list->items = malloc(list->capacity * sizeof(*list->items));
+    list->bytes = mem_alloc(bytes_max);
+    list->items = mem_alloc(list->capacity * sizeof(*list->items));
     if (!list->bytes || !list->items) {
         wire_out_destroy(list);
         return STATUS_NO_MEMORY;
@@ -47,16 +46,16 @@ void wire_out_destroy(struct wire_out *out)
     if (!out) {
         return;
     }
-    free(out->bytes);
-    free(out->items);
-    free(out);
+    mem_free(out->bytes);
+    mem_free(out->items);
+    mem_free(out);
 }
 
 /* The array doubles and stays: after the first busy steps a post takes no memory. Its length is
  * bounded by bytes_max, as each message has bytes. */
 static enum status out_grow(struct wire_out *out)
 {
-    struct item *items = realloc(out->items, 2 * out->capacity * sizeof(*items));
+    struct item *items = mem_realloc(out->items, 2 * out->capacity * sizeof(*items));
     if (!items) {
         return STATUS_NO_MEMORY;
     }

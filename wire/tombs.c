@@ -2,10 +2,10 @@
  * oldest to newest through the same entries. All by index, all memory at the start. One owner. */
 #include "wire/tombs.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mem.h"
 
 #define NONE UINT32_MAX
 
@@ -30,7 +30,7 @@ struct wire_tombs {
 enum status wire_tombs_create(size_t capacity, struct wire_tombs **out)
 {
     CHECK(capacity > 0 && capacity < UINT32_MAX / 4);
-    struct wire_tombs *tombs = calloc(1, sizeof(*tombs));
+    struct wire_tombs *tombs = mem_alloc_zero(1, sizeof(*tombs));
     if (!tombs) {
         return STATUS_NO_MEMORY;
     }
@@ -42,8 +42,8 @@ enum status wire_tombs_create(size_t capacity, struct wire_tombs **out)
     tombs->mask = (uint32_t)n_heads - 1;
     tombs->oldest = NONE;
     tombs->newest = NONE;
-    tombs->tombs = malloc(capacity * sizeof(*tombs->tombs));
-    tombs->heads = malloc(n_heads * sizeof(*tombs->heads));
+    tombs->tombs = mem_alloc(capacity * sizeof(*tombs->tombs));
+    tombs->heads = mem_alloc(n_heads * sizeof(*tombs->heads));
     if (!tombs->tombs || !tombs->heads) {
         wire_tombs_destroy(tombs);
         return STATUS_NO_MEMORY;
@@ -58,9 +58,9 @@ void wire_tombs_destroy(struct wire_tombs *tombs)
     if (!tombs) {
         return;
     }
-    free(tombs->tombs);
-    free(tombs->heads);
-    free(tombs);
+    mem_free(tombs->tombs);
+    mem_free(tombs->heads);
+    mem_free(tombs);
 }
 
 /* Ids are drawn at random by the router, so any mix of their words spreads well. */

@@ -9,6 +9,7 @@
 #include <zmq.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 
 #define ZAP_ENDPOINT "inproc://zeromq.zap.01"
 #define ZAP_FRAMES 7      /* version, request, domain, address, identity, mechanism, credentials */
@@ -61,7 +62,7 @@ static enum status append(struct zap *zap, const char *domain, const char *name,
     }
     if (zap->n == zap->capacity) {
         size_t capacity = zap->capacity ? 2 * zap->capacity : 16;
-        struct allowed *list = realloc(zap->list, capacity * sizeof(*list));
+        struct allowed *list = mem_realloc(zap->list, capacity * sizeof(*list));
         if (!list) {
             return STATUS_NO_MEMORY;
         }
@@ -169,10 +170,10 @@ enum status zap_load(struct zap *zap, const char *path, char why[KEYS_WHY_MAX])
         }
     }
     if (status != STATUS_OK) {
-        free(next.list);
+        mem_free(next.list);
         return status;
     }
-    free(zap->list);
+    mem_free(zap->list);
     *zap = next;
     return STATUS_OK;
 }
@@ -286,7 +287,7 @@ static bool zap_arm(void *ctx)
 
 enum status zap_open(struct zctx *ctx, struct loop *loop, struct zap **out)
 {
-    struct zap *zap = calloc(1, sizeof(*zap));
+    struct zap *zap = mem_alloc_zero(1, sizeof(*zap));
     if (!zap) {
         return STATUS_NO_MEMORY;
     }
@@ -325,8 +326,8 @@ void zap_close(struct zap *zap)
     if (zap->handle) {
         zmq_close(zap->handle);
     }
-    free(zap->list);
-    free(zap);
+    mem_free(zap->list);
+    mem_free(zap);
 }
 
 size_t zap_n_keys(const struct zap *zap)

@@ -3,11 +3,11 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <zmq.h>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/mem.h"
 
 struct zctx {
     void *handle;
@@ -21,7 +21,7 @@ enum status zctx_open(const struct zctx_cfg *cfg, struct zctx **out)
         cfg->sockets_max > 65535) {
         return STATUS_INVALID;
     }
-    struct zctx *ctx = calloc(1, sizeof(*ctx));
+    struct zctx *ctx = mem_alloc_zero(1, sizeof(*ctx));
     if (!ctx) {
         return STATUS_NO_MEMORY;
     }
@@ -45,7 +45,7 @@ void zctx_close(struct zctx *ctx)
     while (ctx->handle && zmq_ctx_term(ctx->handle) != 0) {
         CHECK(zmq_errno() == EINTR);
     }
-    free(ctx);
+    mem_free(ctx);
 }
 
 void *zctx_handle(struct zctx *ctx)

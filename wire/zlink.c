@@ -3,10 +3,10 @@
 #include "wire/zlink.h"
 
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "base/rand.h"
 #include "wire/siphash.h"
 
@@ -37,7 +37,7 @@ struct zlink_table {
 enum status zlink_create(size_t capacity, uint32_t *numbers, struct zlink_table **out)
 {
     CHECK(capacity > 0 && capacity < UINT32_MAX / 4);
-    struct zlink_table *table = calloc(1, sizeof(*table));
+    struct zlink_table *table = mem_alloc_zero(1, sizeof(*table));
     if (!table) {
         return STATUS_NO_MEMORY;
     }
@@ -52,10 +52,10 @@ enum status zlink_create(size_t capacity, uint32_t *numbers, struct zlink_table 
     table->free = NONE;
     table->numbers = numbers;
     rand_entropy(&table->key, sizeof(table->key));
-    table->entries = calloc(capacity, sizeof(*table->entries));
+    table->entries = mem_alloc_zero(capacity, sizeof(*table->entries));
     bool failed = !table->entries;
     for (uint32_t key = 0; key < N_KEYS; key++) {
-        table->heads[key] = malloc(n_heads * sizeof(uint32_t));
+        table->heads[key] = mem_alloc(n_heads * sizeof(uint32_t));
         failed = failed || !table->heads[key];
         if (table->heads[key]) {
             memset(table->heads[key], 0xff, n_heads * sizeof(uint32_t));
@@ -79,10 +79,10 @@ void zlink_destroy(struct zlink_table *table)
         return;
     }
     for (uint32_t key = 0; key < N_KEYS; key++) {
-        free(table->heads[key]);
+        mem_free(table->heads[key]);
     }
-    free(table->entries);
-    free(table);
+    mem_free(table->entries);
+    mem_free(table);
 }
 
 /* ---- lists ---------------------------------------------------------------------------------- */

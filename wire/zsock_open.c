@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/mem.h"
 
 /* Connections that the kernel may hold before libzmq accepts them. */
 #define BACKLOG 1024
@@ -165,7 +166,7 @@ enum status zsock_open(struct zctx *ctx, const struct zsock_cfg *cfg, struct loo
                   log_str("socket", cfg->name));
         return STATUS_INVALID;
     }
-    struct zsock *sock = calloc(1, sizeof(*sock));
+    struct zsock *sock = mem_alloc_zero(1, sizeof(*sock));
     if (!sock) {
         return STATUS_NO_MEMORY;
     }
@@ -193,7 +194,7 @@ void zsock_finish(struct zsock *sock)
         zmq_close(sock->handle);
     }
     zlink_destroy(sock->links);
-    free(sock);
+    mem_free(sock);
 }
 
 void zsock_close(struct zsock *sock)
