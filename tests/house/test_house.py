@@ -145,6 +145,11 @@ class Symbols(Tree):
         self.archive("engine", "int socket(void); int e_it(void) { return socket(); }")
         self.expect(house.check_symbols(self.root), "engine needs socket", "sockets")
 
+    def test_heap(self):
+        self.archive("wire", "void *calloc(unsigned long, unsigned long); "
+                             "void *w_it(void) { return calloc(1, 1); }")
+        self.expect(house.check_symbols(self.root), "wire needs calloc", "libc's heap")
+
     def test_text_in_a_worker(self):
         self.archive("model_text", "int tokenize_it(void) { return 0; }")
         self.archive("decode", "int tokenize_it(void); int d_it(void) { return tokenize_it(); }")
