@@ -9,6 +9,8 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/kvtransfer/kvt_world.h"
 
@@ -57,6 +59,34 @@ static bool run_seed(uint64_t seed, bool verbose, struct world_sums *sums)
     return violation == NULL;
 }
 
+#ifdef BATON_PLANT
+/* In a process of its own: a planted fault may as well run into one of the protocol's CHECKs. */
+static bool run_apart(uint64_t seed)
+{
+    fflush(stdout);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct world_sums sums = {0};
+        bool good = run_seed(seed, false, &sums);
+        fflush(stdout);
+        _exit(good ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void test_seeds(void **state)
+{
+    (void)state;
+    bool good = true;
+    for (uint64_t seed = 1; seed <= SEEDS && good; seed++) {
+        good = run_apart(seed);
+    }
+    assert_false(good);
+}
+#else
 static void test_seeds(void **state)
 {
     (void)state;
@@ -66,15 +96,12 @@ static void test_seeds(void **state)
         good = run_seed(seed, false, &sums);
     }
     print(&sums);
-#ifdef BATON_PLANT
-    assert_false(good);
-#else
     assert_true(good);
     /* The worlds were neither idle nor hopeless. */
     assert_true(sums.landed > 10 * SEEDS && sums.closed > 10 * SEEDS);
     assert_true(sums.stalls > 0 && sums.mismatches > 0 && sums.outs_closed > 0);
-#endif
 }
+#endif
 
 int main(int argc, char **argv)
 {
