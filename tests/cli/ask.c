@@ -83,7 +83,7 @@ void ask_next(struct baton *baton, struct baton_event *event)
 void ask_truth(const struct baton_request *request, struct ask_answer *truth)
 {
     struct oracle_cfg cfg = {
-        .geom = {.n_layers = 4, .n_kv_heads = 2, .head_dim = 64, .elem_bytes = 2},
+        .geom = {.n_layers = 2, .n_kv_heads = 2, .head_dim = 16, .elem_bytes = 2},
         .n_blocks = 256,
         .model_seed = 1};
     struct wire_sampling sampling;

@@ -6,6 +6,10 @@
 #include "clients/c/baton.h"
 
 #define ASK_TOKENS_MAX 8192
+/* The model of every fleet that is asked here, and its pool: small, because its next token is a
+ * hash over all of its KV. */
+#define ASK_MODEL                                                                                  \
+    "oracle: { layers: 2, head_dim: 16 }\nkv: { blocks: 64 }\nengine: { len_max: 4096 }\n"
 
 struct ask_answer {
     uint32_t tokens[ASK_TOKENS_MAX];
@@ -26,7 +30,7 @@ int ask(struct baton *baton, const struct baton_request *request, struct ask_ans
 void ask_well(struct baton *baton, const struct baton_request *request, struct ask_answer *answer);
 /* The next event; fails the test if none comes in time. */
 void ask_next(struct baton *baton, struct baton_event *event);
-/* What the oracle of a default fleet says to it. */
+/* What the oracle of ASK_MODEL says to it. */
 void ask_truth(const struct baton_request *request, struct ask_answer *truth);
 /* Fails the test unless the answer is well and the truth. */
 void ask_expect_true(const struct baton_request *request, const struct ask_answer *answer);

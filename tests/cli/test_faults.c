@@ -16,14 +16,14 @@
 #include "tests/cli/run.h"
 
 #define FLEET                                                                                      \
-    "kv: { blocks: 64 }\nengine: { len_max: 4096 }\nnodes:\n"                                      \
-    "- { name: r, role: router, clients: '127.0.0.1:0' }\n"                                        \
-    "- { name: p0, role: prefill }\n- { name: p1, role: prefill }\n"                               \
-    "- { name: d0, role: decode }\n- { name: d1, role: decode }\n"
+    ASK_MODEL "nodes:\n"                                                                           \
+              "- { name: r, role: router, clients: '127.0.0.1:0' }\n"                              \
+              "- { name: p0, role: prefill }\n- { name: p1, role: prefill }\n"                     \
+              "- { name: d0, role: decode }\n- { name: d1, role: decode }\n"
 #define SMALL                                                                                      \
-    "kv: { blocks: 64 }\nengine: { len_max: 4096 }\nnodes:\n"                                      \
-    "- { name: r, role: router, clients: '127.0.0.1:0' }\n"                                        \
-    "- { name: p, role: prefill }\n- { name: d, role: decode }\n"
+    ASK_MODEL "nodes:\n"                                                                           \
+              "- { name: r, role: router, clients: '127.0.0.1:0' }\n"                              \
+              "- { name: p, role: prefill }\n- { name: d, role: decode }\n"
 
 /* The name of the only one of the two nodes that computes now: the busier one. */
 static uint64_t ticks_of(pid_t pid)
@@ -184,9 +184,9 @@ static void the_client_learns_of_it(void **state)
 
     (void)state;
     snprintf(text, sizeof(text),
-             "kv: { blocks: 64 }\nengine: { len_max: 4096 }\nnodes:\n"
-             "- { name: r, role: router, clients: 'ipc://%s/door' }\n"
-             "- { name: p, role: prefill }\n- { name: d, role: decode }\n",
+             ASK_MODEL "nodes:\n"
+                       "- { name: r, role: router, clients: 'ipc://%s/door' }\n"
+                       "- { name: p, role: prefill }\n- { name: d, role: decode }\n",
              run_folder());
     up = run_start("up", run_file("door.yaml", text), NULL);
     run_clients(up, endpoint, sizeof(endpoint));
@@ -275,7 +275,7 @@ static void crashes_are_told(void **state)
     assert_int_equal(baton_generate(baton, &request, &stream), BATON_OK);
     for (size_t i = 0; i < 2; i++) {
         stream_until(baton, &answer, answer.n + 3);
-        assert_int_equal(kill(run_node(up, "d"), SIGSEGV), 0);
+        assert_int_equal(kill(run_node(up, "d"), SIGABRT), 0);
     }
     do
         ask_next(baton, &event);

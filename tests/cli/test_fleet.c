@@ -22,9 +22,9 @@
 
 #define ROOM (64 * 1024)
 #define FLEET                                                                                      \
-    "kv: { blocks: 64 }\nengine: { len_max: 4096 }\nnodes:\n"                                      \
-    "- { name: r, role: router, clients: '127.0.0.1:0' }\n"                                        \
-    "- { name: p, role: prefill }\n- { name: d, role: decode }\n"
+    ASK_MODEL "nodes:\n"                                                                           \
+              "- { name: r, role: router, clients: '127.0.0.1:0' }\n"                              \
+              "- { name: p, role: prefill }\n- { name: d, role: decode }\n"
 
 static struct run *fleet;
 static char clients[128];

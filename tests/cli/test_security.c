@@ -18,7 +18,7 @@
 #include "tests/cli/run.h"
 
 #define ROOM (64 * 1024)
-#define SIZES "kv: { blocks: 64 }\nengine: { len_max: 4096 }\n"
+#define SIZES ASK_MODEL
 #define NODES                                                                                      \
     "nodes:\n- { name: r, role: router, clients: '127.0.0.1:0' }\n"                                \
     "- { name: p, role: prefill }\n- { name: d, role: decode }\n"
