@@ -139,7 +139,7 @@ struct chaos_load {
 };
 
 struct chaos {
-    const char *program; /* the built `baton` */
+    char *program; /* the built `baton` */
     char folder[CHAOS_FOLDER_MAX];
     struct chaos_fleet fleet;
     struct chaos_load load;

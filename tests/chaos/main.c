@@ -247,6 +247,6 @@ int main(int argc, char **argv)
     else
         fprintf(stderr, "chaos: first violation: %s\nchaos: the log is %s/fleet.log\n",
                 chaos.first_violation, chaos.folder);
-    free((void *)(uintptr_t)chaos.program);
+    free(chaos.program);
     return chaos.n_violations == 0 ? 0 : 1;
 }
