@@ -76,6 +76,12 @@ static enum status decode(struct load *load, uint32_t place)
     return STATUS_OK;
 }
 
+static enum status end_step(struct load *load)
+{
+    return load->dialect->step_end(load->ctx) ? STATUS_OK
+                                              : failed(load, "a step could not be sent");
+}
+
 /* One step of D: a token for each active stream, while the window is open. */
 static enum status step(struct load *load, uint32_t window, bool *any_out)
 {
@@ -92,7 +98,7 @@ static enum status step(struct load *load, uint32_t window, bool *any_out)
         load->turn++;
         *any_out = true;
     }
-    return STATUS_OK;
+    return end_step(load);
 }
 
 static enum status seen(struct load *load, uint32_t idx, uint32_t index)
@@ -261,6 +267,8 @@ enum status load_latency(struct load *load, const struct load_shape *shape, uint
                 load->streams[load->active[n]].sent_ns = now_ns();
             status = decode(load, n);
         }
+        if (status == STATUS_OK)
+            status = end_step(load);
         if (status == STATUS_OK)
             status = settle(load, shape);
         nanosleep(&pause, NULL);

@@ -34,11 +34,14 @@ struct load_event {
 
 /* One of the bench's sockets, in the order of `sockets`: the clients, then P, then D. */
 struct load_dialect {
-    /* Each sends one message; false when it cannot be sent, `why` says so. */
+    /* Each sends one message (tokens may wait for the step's end); false when it cannot be sent,
+     * `why` says so. */
     bool (*generate)(void *ctx, uint32_t stream, uint32_t client, uint32_t n_tokens);
     bool (*first)(void *ctx, uint32_t stream);
     bool (*token)(void *ctx, uint32_t stream, uint32_t index, bool is_last);
     bool (*done)(void *ctx, uint32_t stream, uint32_t n_tokens);
+    /* The tokens since the last call were one step of D. */
+    bool (*step_end)(void *ctx);
     /* Understands what came on socket `idx`. */
     struct load_event (*read)(void *ctx, uint32_t idx, const void *bytes, size_t len);
     /* Called at least every 50 ms. */

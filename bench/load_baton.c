@@ -1,7 +1,7 @@
 /* The Baton dialect: one prefill and one decode node with their sessions, and clients, all speaking
- * the protocol of wire/. What a node sends for each token is patched into a template, and what a
- * client gets for each is read only as far as its place: the bench shares two processors with the
- * router it measures. */
+ * the protocol of wire/. Like a real decode node, this one sends the tokens of a step in one
+ * message; what a client gets for each is read only as far as its place: the bench shares two
+ * processors with the router it measures. */
 #include <stdio.h>
 #include <string.h>
 #include <zmq.h>
@@ -20,20 +20,25 @@
 #define P 0
 #define D 1
 #define OUT_BYTES_MAX (1u << 20)
-#define TEMPLATE_MAX 512
 #define GREET_NS (5 * NS_PER_S)
 #define LOGPROB (-0.25)
 
-/* Numbers that cannot occur else in a message; their places are patched. */
-#define MARK_SEQ UINT64_C(0x1122334455667788)
-#define MARK_INDEX 0xf1234u
-#define MARK_TOKEN 0xa1b2c3d4u
-#define MARK_ID 0xc5
+#define SAMPLE_ID 0xc5 /* of the messages whose sizes are told */
 
 struct node {
     struct wire_session session;
     void *socket;
     bool is_welcome;
+};
+
+/* The tokens of D's present step, as `tokens` carries them. */
+struct step {
+    uint32_t n;
+    struct wire_id reqs[MIDDLE_STREAMS_MAX];
+    uint32_t attempts[MIDDLE_STREAMS_MAX], generations[MIDDLE_STREAMS_MAX];
+    uint32_t indexes[MIDDLE_STREAMS_MAX], tokens[MIDDLE_STREAMS_MAX];
+    double logprobs[MIDDLE_STREAMS_MAX];
+    uint8_t ends[MIDDLE_STREAMS_MAX];
 };
 
 struct baton {
@@ -45,8 +50,7 @@ struct baton {
     struct wire_id ids[MIDDLE_STREAMS_MAX];
     uint32_t generations[MIDDLE_STREAMS_MAX];
     uint32_t *prompt; /* [n_prompt], the first id is the stream */
-    uint8_t template[TEMPLATE_MAX];
-    size_t template_len, at_seq, at_index, at_token, at_id;
+    struct step step;
 };
 
 /* ---- saying ---- */
@@ -130,43 +134,61 @@ static bool baton_first(void *ctx, uint32_t stream)
     return node_post(baton, &baton->nodes[P], &msg);
 }
 
-static void put_u32(uint8_t *at, uint32_t value)
+/* A step of one token is a `token`, as of a real node. */
+static bool post_only(struct baton *baton)
 {
-    value = __builtin_bswap32(value);
-    memcpy(at, &value, sizeof(value));
-}
-
-static void put_u64(uint8_t *at, uint64_t value)
-{
-    value = __builtin_bswap64(value);
-    memcpy(at, &value, sizeof(value));
-}
-
-/* The router ends a request only on a token that says so: the last one is not of the template. */
-static bool last_token(struct baton *baton, uint32_t stream, uint32_t index)
-{
+    const struct step *step = &baton->step;
     struct wire_msg msg;
 
-    msg_init(baton, &msg, WIRE_KIND_TOKEN, stream);
-    msg.token.index = index;
-    msg.token.token = letter(index);
-    msg.token.logprob = LOGPROB;
-    msg.token.end = wire_span_of("length");
+    wire_msg_init(&msg, WIRE_KIND_TOKEN);
+    msg.req = step->reqs[0];
+    msg.attempt = step->attempts[0];
+    msg.generation = step->generations[0];
+    msg.token.index = step->indexes[0];
+    msg.token.token = step->tokens[0];
+    msg.token.logprob = step->logprobs[0];
+    msg.token.end = wire_span_of(wire_end_name(step->ends[0]));
+    return node_post(baton, &baton->nodes[D], &msg);
+}
+
+static bool baton_step_end(void *ctx)
+{
+    struct baton *baton = ctx;
+    struct step *step = &baton->step;
+    const size_t n = step->n;
+    struct wire_msg msg;
+
+    step->n = 0;
+    if (n < 2)
+        return n == 0 || post_only(baton);
+    wire_msg_init(&msg, WIRE_KIND_TOKENS);
+    msg.tokens.reqs = (struct wire_span){(const char *)step->reqs, n * sizeof(step->reqs[0])};
+    msg.tokens.attempts = (struct wire_u32s){step->attempts, n};
+    msg.tokens.generations = (struct wire_u32s){step->generations, n};
+    msg.tokens.indexes = (struct wire_u32s){step->indexes, n};
+    msg.tokens.tokens = (struct wire_u32s){step->tokens, n};
+    msg.tokens.logprobs = (struct wire_span){(const char *)step->logprobs, n * sizeof(double)};
+    msg.tokens.ends = (struct wire_span){(const char *)step->ends, n};
     return node_post(baton, &baton->nodes[D], &msg);
 }
 
 static bool baton_token(void *ctx, uint32_t stream, uint32_t index, bool is_last)
 {
     struct baton *baton = ctx;
-    struct node *d = &baton->nodes[D];
+    struct step *step = &baton->step;
+    uint32_t i;
 
-    if (is_last || baton->generations[stream] != 1)
-        return last_token(baton, stream, index);
-    put_u64(baton->template + baton->at_seq, ++d->session.sent);
-    put_u32(baton->template + baton->at_index, index);
-    put_u32(baton->template + baton->at_token, letter(index));
-    memcpy(baton->template + baton->at_id, &baton->ids[stream], sizeof(struct wire_id));
-    return zmq_send(d->socket, baton->template, baton->template_len, 0) >= 0;
+    if (step->n == MIDDLE_STREAMS_MAX && !baton_step_end(baton))
+        return false;
+    i = step->n++;
+    step->reqs[i] = baton->ids[stream];
+    step->attempts[i] = 1;
+    step->generations[i] = baton->generations[stream];
+    step->indexes[i] = index;
+    step->tokens[i] = letter(index);
+    step->logprobs[i] = LOGPROB;
+    step->ends[i] = is_last ? WIRE_END_LENGTH : WIRE_END_NONE;
+    return true;
 }
 
 static bool baton_done(void *ctx, uint32_t stream, uint32_t n_tokens)
@@ -176,7 +198,7 @@ static bool baton_done(void *ctx, uint32_t stream, uint32_t n_tokens)
 
     msg_init(baton, &msg, WIRE_KIND_DONE, stream);
     fill_done(&msg, n_tokens);
-    return node_post(baton, &baton->nodes[D], &msg);
+    return baton_step_end(baton) && node_post(baton, &baton->nodes[D], &msg);
 }
 
 static bool post_beat(struct baton *baton, struct node *node, uint64_t now_ns)
@@ -340,46 +362,11 @@ static const struct load_dialect baton_dialect = {
     .first = baton_first,
     .token = baton_token,
     .done = baton_done,
+    .step_end = baton_step_end,
     .read = baton_read,
     .beat = baton_beat,
     .close = baton_close,
 };
-
-/* Where the mark lies in the template; 0 is no place for one. */
-static size_t find_mark(const struct baton *baton, const void *mark, size_t len)
-{
-    const uint8_t *at = memmem(baton->template, baton->template_len, mark, len);
-
-    return at ? (size_t)(at - baton->template) : 0;
-}
-
-static bool template_make(struct baton *baton)
-{
-    const struct wire_session *session = &baton->nodes[D].session;
-    uint8_t seq[8], index[4], token[4];
-    struct wire_msg msg;
-
-    wire_msg_init(&msg, WIRE_KIND_TOKEN);
-    msg.session = session->number;
-    msg.from = session->self;
-    msg.to = session->peer;
-    msg.seq = MARK_SEQ;
-    memset(&msg.req, MARK_ID, sizeof(msg.req));
-    msg.attempt = msg.generation = 1;
-    msg.token.index = MARK_INDEX;
-    msg.token.token = MARK_TOKEN;
-    msg.token.logprob = LOGPROB;
-    if (wire_msg_encode(&msg, baton->template, TEMPLATE_MAX, &baton->template_len) != STATUS_OK)
-        return false;
-    put_u64(seq, MARK_SEQ);
-    put_u32(index, MARK_INDEX);
-    put_u32(token, MARK_TOKEN);
-    baton->at_seq = find_mark(baton, seq, sizeof(seq));
-    baton->at_index = find_mark(baton, index, sizeof(index));
-    baton->at_token = find_mark(baton, token, sizeof(token));
-    baton->at_id = find_mark(baton, &msg.req, sizeof(msg.req));
-    return baton->at_seq && baton->at_index && baton->at_token && baton->at_id;
-}
 
 static bool join(struct baton *baton, int which, uint64_t now_ns)
 {
@@ -436,7 +423,7 @@ static size_t encoded_len(const struct wire_msg *msg)
 /* As the nodes send them; a request's id and the session's numbers are in each. */
 static struct load_sizes sizes_of(const struct baton *baton)
 {
-    struct load_sizes sizes = {.token = baton->template_len};
+    struct load_sizes sizes = {0};
     struct wire_msg msg;
 
     wire_msg_init(&msg, WIRE_KIND_GENERATE);
@@ -448,14 +435,25 @@ static struct load_sizes sizes_of(const struct baton *baton)
     fill_first(&msg);
     msg.from = baton->nodes[P].session.self;
     msg.to = baton->nodes[P].session.peer;
-    memset(&msg.req, MARK_ID, sizeof(msg.req));
+    memset(&msg.req, SAMPLE_ID, sizeof(msg.req));
     sizes.first = encoded_len(&msg) + 16;
     wire_msg_init(&msg, WIRE_KIND_DONE);
     fill_done(&msg, 16);
     msg.from = baton->nodes[D].session.self;
     msg.to = baton->nodes[D].session.peer;
-    memset(&msg.req, MARK_ID, sizeof(msg.req));
+    memset(&msg.req, SAMPLE_ID, sizeof(msg.req));
     sizes.done = encoded_len(&msg) + 16;
+    /* A token as a client gets it, with the envelope of one that comes alone from a node. */
+    wire_msg_init(&msg, WIRE_KIND_TOKEN);
+    msg.session = msg.attempt = msg.generation = 1;
+    msg.seq = 100000;
+    msg.from = baton->nodes[D].session.self;
+    msg.to = baton->nodes[D].session.peer;
+    memset(&msg.req, SAMPLE_ID, sizeof(msg.req));
+    msg.token.index = 300;
+    msg.token.token = 70000;
+    msg.token.logprob = LOGPROB;
+    sizes.token = encoded_len(&msg);
     return sizes;
 }
 
@@ -496,7 +494,7 @@ enum status load_open_baton(struct load *load, const struct middle *middle, uint
     if (status != STATUS_OK)
         return status;
     load->why = "the router does not welcome the bench's nodes";
-    if (greet(baton) != STATUS_OK || !template_make(baton))
+    if (greet(baton) != STATUS_OK)
         return STATUS_LOST;
     load->why = NULL;
     *sizes_out = sizes_of(baton);

@@ -46,6 +46,13 @@ static bool raw_first(void *ctx, uint32_t stream)
     return send_bytes(raw, raw->n_clients, &head, raw->sizes.first);
 }
 
+/* Raw messages go one by one: one in, one out is what they are the limit of. */
+static bool raw_step_end(void *ctx)
+{
+    (void)ctx;
+    return true;
+}
+
 static bool raw_token(void *ctx, uint32_t stream, uint32_t index, bool is_last)
 {
     struct raw *raw = ctx;
@@ -108,6 +115,7 @@ static const struct load_dialect raw_dialect = {
     .first = raw_first,
     .token = raw_token,
     .done = raw_done,
+    .step_end = raw_step_end,
     .read = raw_read,
     .beat = raw_beat,
     .close = raw_close,

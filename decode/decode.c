@@ -11,6 +11,7 @@
 #include "base/idmap.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "decode/batch.h"
 #include "decode/roster.h"
 #include "wire/plant.h"
 #include "wire/tombs.h"
@@ -54,6 +55,7 @@ struct decode {
     struct wire_tombs *tombs; /* by generation: it grows over a request's whole life */
     struct idmap *map;        /* (request, generation) -> index in reqs */
     struct roster *roster;
+    struct batch *batch;
     struct arena *note_arena;
     struct decode_req *reqs;
     uint32_t reqs_max; /* sequences of the engine + landings that outlive theirs */
@@ -94,6 +96,7 @@ enum status decode_create(const struct decode_cfg *cfg, struct decode **out, con
         (status = wire_out_create(DECODE_OUT_BYTES_MAX, &decode->out)) != STATUS_OK ||
         (status = wire_tombs_create(DECODE_TOMBS, &decode->tombs)) != STATUS_OK ||
         (status = roster_create(&decode->roster)) != STATUS_OK ||
+        (status = batch_create(cfg->engine.batch_max, &decode->batch)) != STATUS_OK ||
         (status = arena_create(4096, DECODE_NOTE_ARENA, &decode->note_arena)) != STATUS_OK ||
         (status = idmap_create(decode->reqs_max, hash_key, &decode->map)) != STATUS_OK)
         goto fail;
@@ -110,6 +113,7 @@ void decode_destroy(struct decode *decode)
         return;
     idmap_destroy(decode->map);
     arena_destroy(decode->note_arena);
+    batch_destroy(decode->batch);
     roster_destroy(decode->roster);
     wire_tombs_destroy(decode->tombs);
     wire_out_destroy(decode->out);
@@ -331,23 +335,30 @@ static void router_lost(struct decode *decode, uint32_t link, uint64_t now_ns)
 
 /* ---- tokens ---- */
 
-static void post_token(struct decode *decode, const struct decode_req *req, uint32_t index,
-                       uint32_t token, double logprob, const char *end)
+/* Why the sequence has ended with this id; empty: it goes on. */
+static const char *end_of(const struct engine_result *result)
+{
+    if (result->state != ENGINE_ENDED)
+        return "";
+    return wire_end_name(result->stop ? WIRE_END_STOP : WIRE_END_LENGTH);
+}
+
+/* The stream begins with a copy of P's first token. */
+static void post_copy(struct decode *decode, const struct decode_req *req,
+                      const struct wire_first *first)
 {
     struct wire_msg msg;
 
     wire_msg_init(&msg, WIRE_KIND_TOKEN);
-    msg.token.index = index;
-    msg.token.token = token;
-    msg.token.logprob = logprob;
-    msg.token.end = wire_span_of(end);
+    msg.token.index = first->index;
+    msg.token.token = first->token;
+    msg.token.logprob = first->logprob;
     post(decode, req, &msg);
 }
 
 static void take_result(struct decode *decode, const struct engine_result *result, uint64_t now_ns)
 {
     struct decode_req *req = req_of_seq(decode, result->tag, result->seq);
-    const char *end = "";
     struct wire_msg msg;
 
     CHECK(req && wire_id_equal(&req->req, &result->req));
@@ -360,13 +371,27 @@ static void take_result(struct decode *decode, const struct engine_result *resul
     }
     if (!result->sampled)
         return;
-    if (result->state == ENGINE_ENDED)
-        end = result->stop ? "stop" : "length";
-    post_token(decode, req, result->index, result->token, result->logprob, end);
+    wire_msg_init(&msg, WIRE_KIND_TOKEN);
+    msg.req = req->req;
+    msg.attempt = req->attempt;
+    msg.generation = req->generation;
+    msg.token.index = result->index;
+    msg.token.token = result->token;
+    msg.token.logprob = result->logprob;
+    msg.token.end = wire_span_of(end_of(result));
+    batch_add(decode->batch, decode->bond, decode->out, req->link, &msg);
+}
+
+/* Those that have ended, after all tokens of the step. */
+static void take_end(struct decode *decode, const struct engine_result *result, uint64_t now_ns)
+{
+    struct decode_req *req = req_of_seq(decode, result->tag, result->seq);
+    struct wire_msg msg;
+
     if (result->state != ENGINE_ENDED)
         return;
     wire_msg_init(&msg, WIRE_KIND_DONE);
-    msg.done.reason = wire_span_of(end);
+    msg.done.reason = wire_span_of(end_of(result));
     msg.done.n_tokens = result->index + 1;
     msg.done.ledger = req->ledger;
     msg.done.ledger.decode_us = (now_ns - req->first_ns) / NS_PER_US;
@@ -402,7 +427,7 @@ static void take_landed(struct decode *decode, struct decode_req *req, const str
     req->state = DECODE_RUN;
     blocks_drop(engine_blocks(decode->engine), BLOCK_HOLDER_IN, req->blocks, req->n_blocks);
     req->landing = false;
-    post_token(decode, req, first.first.index, first.first.token, first.first.logprob, "");
+    post_copy(decode, req, &first.first);
     engine_landed(decode->engine, req->seq, first.first.token);
     CHECK(engine_look(decode->engine, req->seq, &view) == STATUS_OK);
     if (view.state == ENGINE_ENDED) /* P should have ended it */
@@ -539,6 +564,9 @@ void decode_complete(struct decode *decode, uint64_t took_ns, uint64_t now_ns)
     engine_complete(decode->engine, took_ns, decode->results, &n);
     for (size_t i = 0; i < n; i++)
         take_result(decode, &decode->results[i], now_ns);
+    batch_flush(decode->batch, decode->bond, decode->out);
+    for (size_t i = 0; i < n; i++)
+        take_end(decode, &decode->results[i], now_ns);
     decode->step_started_ns = 0;
     settle(decode, now_ns);
 }

@@ -1,4 +1,5 @@
 /* The router's sessions with its nodes: join, heartbeat, loss, roster. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -298,6 +299,39 @@ static void take_crash(struct router *router, const struct wire_crash *crash, ui
         node_lose(router, node, STATUS_LOST, now_ns);
 }
 
+#define LOGPROB_MAX 1e30
+
+/* A step's tokens, each as if it had come alone. */
+static void take_tokens(struct router *router, struct router_node *node,
+                        const struct wire_tokens *tokens, uint64_t now_ns)
+{
+    const size_t n = tokens->tokens.n;
+
+    if (tokens->reqs.len != n * sizeof(struct wire_id) || tokens->attempts.n != n ||
+        tokens->generations.n != n || tokens->indexes.n != n ||
+        tokens->logprobs.len != n * sizeof(double) || tokens->ends.len != n) {
+        node_break(router, node, STATUS_PROTOCOL, now_ns);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct wire_msg one;
+
+        wire_msg_init(&one, WIRE_KIND_TOKEN);
+        memcpy(one.req.byte, tokens->reqs.at + i * sizeof(one.req), sizeof(one.req));
+        one.attempt = tokens->attempts.at[i];
+        one.generation = tokens->generations.at[i];
+        one.token.index = tokens->indexes.at[i];
+        one.token.token = tokens->tokens.at[i];
+        memcpy(&one.token.logprob, tokens->logprobs.at + i * sizeof(double), sizeof(double));
+        if (!(fabs(one.token.logprob) <= LOGPROB_MAX)) { /* as the codec has it for a `token` */
+            node_break(router, node, STATUS_PROTOCOL, now_ns);
+            return;
+        }
+        one.token.end = wire_span_of(wire_end_name((uint8_t)tokens->ends.at[i]));
+        router_req_message(router, (uint32_t)(node - router->nodes), &one, now_ns);
+    }
+}
+
 /* True when the message belongs to an open session and is the next of it. */
 static bool session_take(struct router *router, struct router_node *node, uint32_t link,
                          const struct wire_msg *msg, uint64_t now_ns)
@@ -334,6 +368,8 @@ void router_node_message(struct router *router, uint32_t link, const struct wire
         take_heartbeat(router, node, &msg->heartbeat, now_ns);
     else if (msg->kind == WIRE_KIND_BYE)
         node_lose(router, node, STATUS_LOST, now_ns);
+    else if (msg->kind == WIRE_KIND_TOKENS)
+        take_tokens(router, node, &msg->tokens, now_ns);
     else
         router_req_message(router, (uint32_t)(node - router->nodes), msg, now_ns);
 }

@@ -63,3 +63,15 @@ void wire_id_print(const struct wire_id *id, char text[33])
     }
     text[32] = '\0';
 }
+
+const char *wire_end_name(unsigned end)
+{
+    return end == WIRE_END_STOP ? "stop" : end == WIRE_END_LENGTH ? "length" : "";
+}
+
+enum wire_end wire_end_code(struct wire_span name)
+{
+    if (wire_span_equal(name, wire_span_of("stop")))
+        return WIRE_END_STOP;
+    return wire_span_equal(name, wire_span_of("length")) ? WIRE_END_LENGTH : WIRE_END_NONE;
+}

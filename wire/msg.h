@@ -27,6 +27,7 @@ struct arena;
 #define WIRE_NAME_MAX 128                 /* names, labels, endpoints, reasons */
 #define WIRE_ERROR_MAX 1024               /* an error's sentence */
 #define WIRE_PIECE_MAX 16384              /* bytes of one token's text, with what was held back */
+#define WIRE_BATCH_MAX 4096               /* tokens of one step */
 #define WIRE_NODES_MAX 4096               /* nodes in a roster */
 #define WIRE_ADDRESS_MAX 8192             /* a UCX worker address */
 #define WIRE_STOP_IDS_MAX 64
@@ -143,6 +144,18 @@ struct wire_texts {
     F(f64, logprob, "logprob", 1e30, 0.0)                                                          \
     F(u32, step_us, "step_us", UINT32_MAX, 0)                                                      \
     F(text, end, "end", WIRE_NAME_MAX, 0)
+
+/* D -> router: the tokens of one step. Parallel arrays; element i says what a `token` with the
+ * envelope of that request would. logprobs: 8 bytes each, IEEE 754, little-endian; ends: one byte
+ * each, enum wire_end. */
+#define WIRE_TOKENS(F)                                                                             \
+    F(bytes, reqs, "reqs", 16 * WIRE_BATCH_MAX, 0)                                                 \
+    F(u32s, attempts, "attempts", WIRE_BATCH_MAX, 0)                                               \
+    F(u32s, generations, "generations", WIRE_BATCH_MAX, 0)                                         \
+    F(u32s, indexes, "indexes", WIRE_BATCH_MAX, 0)                                                 \
+    F(u32s, tokens, "tokens", WIRE_BATCH_MAX, 0)                                                   \
+    F(bytes, logprobs, "logprobs", 8 * WIRE_BATCH_MAX, 0)                                          \
+    F(bytes, ends, "ends", WIRE_BATCH_MAX, 0)
 
 /* P -> router, and as the role's note inside the seal P -> D: the first id of an attempt, with P's
  * part of the ledger. */
@@ -315,6 +328,7 @@ struct wire_texts {
     X(MODEL_LIST, model_list, "model_list", WIRE_MODEL_LIST, 0)                                    \
     X(STATS, stats, "stats", WIRE_STATS, 0)                                                        \
     X(STATS_LIST, stats_list, "stats_list", WIRE_STATS_LIST, 0)                                    \
+    X(TOKENS, tokens, "tokens", WIRE_TOKENS, 0)                                                    \
     X(JOIN, join, "join", WIRE_JOIN, 0)                                                            \
     X(HEARTBEAT, heartbeat, "heartbeat", WIRE_HEARTBEAT, 0)                                        \
     X(BYE, bye, "bye", WIRE_BYE, 0)                                                                \
@@ -335,6 +349,9 @@ enum wire_kind {
 #undef X
         WIRE_N_KINDS
 };
+
+/* Why a stream ends with a token. */
+enum wire_end { WIRE_END_NONE, WIRE_END_STOP, WIRE_END_LENGTH };
 
 enum wire_role { WIRE_ROLE_ROUTER, WIRE_ROLE_PREFILL, WIRE_ROLE_DECODE };
 
@@ -407,6 +424,9 @@ void wire_msg_print(const struct wire_msg *msg, char *text, size_t capacity);
 
 const char *wire_kind_name(enum wire_kind kind);
 const char *wire_role_name(enum wire_role role);
+/* "", "stop", "length", and back; anything else is none. */
+const char *wire_end_name(unsigned end);
+enum wire_end wire_end_code(struct wire_span name);
 
 /* Small conveniences for spans and ids. */
 struct wire_span wire_span_of(const char *text);

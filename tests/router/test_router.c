@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <math.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -404,6 +405,52 @@ static void a_gap_breaks_the_session(void **state)
     assert_false(router_ready(rig.router));
 }
 
+static void a_step_comes_in_one_message(void **state)
+{
+    const uint32_t attempts[] = {1, 1}, generations[] = {1, 1};
+    const uint32_t indexes[] = {1, 2}, tokens[] = {'b', 'c'};
+    double logprobs[] = {-1.0, -2.0};
+    const uint8_t ends[] = {WIRE_END_NONE, WIRE_END_LENGTH};
+    struct wire_msg job, msg;
+    struct wire_id reqs[2];
+
+    (void)state;
+    rig_fleet(&rig, 1);
+    (void)rig_generate(&rig, 10, 3);
+    job = job_at(RIG_P_LINK);
+    rig_first(&rig, &job, 0, 'a');
+    reqs[0] = reqs[1] = job.req;
+    wire_msg_init(&msg, WIRE_KIND_TOKENS);
+    msg.tokens.reqs = (struct wire_span){(const char *)reqs, sizeof(reqs)};
+    msg.tokens.attempts = (struct wire_u32s){attempts, 2};
+    msg.tokens.generations = (struct wire_u32s){generations, 2};
+    msg.tokens.indexes = (struct wire_u32s){indexes, 2};
+    msg.tokens.tokens = (struct wire_u32s){tokens, 2};
+    msg.tokens.logprobs = (struct wire_span){(const char *)logprobs, sizeof(logprobs)};
+    msg.tokens.ends = (struct wire_span){(const char *)ends, 2};
+    rig_node(&rig, RIG_D_LINK, RIG_D, &msg);
+    assert_int_equal(rig.n_answers, 3); /* P may forget it; and two tokens */
+    assert_int_equal(rig.answers[1].msg.token.token, 'b');
+    assert_int_equal(rig.answers[2].msg.token.token, 'c');
+    assert_memory_equal(rig.answers[2].msg.token.end.at, "length", 6);
+    logprobs[0] = (double)NAN;
+    rig_node(&rig, RIG_D_LINK, RIG_D, &msg); /* would be an answer that cannot be sent */
+    assert_int_equal(rig_answer(&rig, RIG_D_LINK, WIRE_KIND_BYE)->bye.code, STATUS_PROTOCOL);
+}
+
+static void a_step_of_unequal_arrays_breaks_the_session(void **state)
+{
+    const uint32_t numbers[] = {1, 2};
+    struct wire_msg msg;
+
+    (void)state;
+    rig_fleet(&rig, 1);
+    wire_msg_init(&msg, WIRE_KIND_TOKENS);
+    msg.tokens.tokens = (struct wire_u32s){numbers, 2};
+    rig_node(&rig, RIG_D_LINK, RIG_D, &msg);
+    assert_int_equal(rig_answer(&rig, RIG_D_LINK, WIRE_KIND_BYE)->bye.code, STATUS_PROTOCOL);
+}
+
 static void stuck_node_loses_its_requests(void **state)
 {
     struct wire_msg job, msg;
@@ -447,6 +494,8 @@ int main(void)
         T(a_living_name_is_taken),
         T(strangers_are_told_to_join),
         T(a_gap_breaks_the_session),
+        T(a_step_comes_in_one_message),
+        T(a_step_of_unequal_arrays_breaks_the_session),
         T(stuck_node_loses_its_requests),
     };
     const struct log_options silent = {.level = LOG_LEVEL_OFF};
