@@ -162,8 +162,8 @@ static uint32_t attn_blocks(const struct op_attention *op, const struct op_seq *
     return (n_rows + ATTN_ROWS - 1) / ATTN_ROWS;
 }
 
-/* Tasks are sequence by sequence; in one, the last rows first, for they see the most; KV heads
- * innermost, for they lie side by side. */
+/* Tasks are sequence by sequence and KV head by KV head, so that K and V stay in the cache from one
+ * block of rows to the next; the last rows come first, for they see the most. */
 static void attn_task(void *ctx, uint32_t thread, uint32_t task)
 {
     const struct attn_job *job = ctx;
@@ -175,9 +175,9 @@ static void attn_task(void *ctx, uint32_t thread, uint32_t task)
     for (; task >= attn_blocks(op, seq) * op->n_kv_heads; seq++)
         task -= attn_blocks(op, seq) * op->n_kv_heads;
     n_rows = seq->n_rows * (op->n_heads / op->n_kv_heads);
-    block = attn_blocks(op, seq) - 1 - task / op->n_kv_heads;
+    block = attn_blocks(op, seq) - 1 - task % attn_blocks(op, seq);
     part.seq = seq;
-    part.kv_head = task % op->n_kv_heads;
+    part.kv_head = task / attn_blocks(op, seq);
     part.row = block * ATTN_ROWS;
     part.n_rows = n_rows - part.row < ATTN_ROWS ? n_rows - part.row : ATTN_ROWS;
     part.work = cpu_work(job->dev, thread, ATTN_WORK_BYTES);
