@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -33,6 +35,8 @@ static struct log the_log = {.level = LOG_LEVEL_INFO,
 static const char *const level_names[] = {"DEBUG", "INFO", "WARN", "ERROR"};
 
 /* ---- the line under construction ---- */
+
+_Static_assert(LOG_LINE_MAX <= PIPE_BUF, "a line fits where a pipe has room");
 
 /* What a line always keeps free: the closing quote, brace, mark and line end. */
 #define LINE_RESERVE 32
@@ -225,10 +229,16 @@ static void line_write(struct line *line, bool is_json)
     const char *mark = !line->is_cut ? "" : is_json ? ",\"cut\":true" : " cut=true";
     int n = snprintf(line->text + line->len, LINE_RESERVE, "%s%s\n", mark, is_json ? "}" : "");
     size_t len = line->len + (size_t)n;
-    ssize_t written;
-    do {
-        written = write(atomic_load_explicit(&the_log.fd, memory_order_relaxed), line->text, len);
-    } while (written < 0 && errno == EINTR);
+    struct pollfd fd = {.fd = atomic_load_explicit(&the_log.fd, memory_order_relaxed),
+                        .events = POLLOUT};
+    ssize_t written = -1;
+    /* A pipe whose reader has stopped would stop us too. One that is ready has room for PIPE_BUF
+     * bytes, and no line is longer. O_NONBLOCK would be for all who share the descriptor. */
+    if (poll(&fd, 1, 0) != 0) {
+        do {
+            written = write(fd.fd, line->text, len);
+        } while (written < 0 && errno == EINTR);
+    }
     if (written != (ssize_t)len) {
         atomic_fetch_add_explicit(&the_log.n_lost, 1, memory_order_relaxed);
     }

@@ -37,7 +37,8 @@ enum status log_open(const struct log_options *options);
 /* Back to the state before log_open. */
 void log_close(void);
 
-/* Lines held back by rate limits, and lines lost because write(2) failed, since the start. */
+/* Lines held back by rate limits, and lines lost because write(2) failed or would have waited,
+ * since the start. */
 uint64_t log_n_suppressed(void);
 uint64_t log_n_lost(void);
 

@@ -7,11 +7,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define TEXT_MAX 400000
@@ -193,13 +195,41 @@ static void test_settings(void **state)
     assert_string_equal(written(), "");
 }
 
+/* A reader that has stopped must not stop the program: lines are lost, counted, and come again. */
+static void test_full_pipe(void **state)
+{
+    (void)state;
+    static char fifo[sizeof(path) + 5];
+    snprintf(fifo, sizeof(fifo), "%s.fifo", path);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    int reader = open(fifo, O_RDONLY | O_NONBLOCK);
+    assert_true(reader >= 0);
+    struct log_options options = {.level = LOG_LEVEL_INFO, .path = fifo};
+    assert_int_equal(log_open(&options), STATUS_OK);
+    uint64_t lost = log_n_lost();
+    alarm(20); /* what waits for the reader would wait for ever */
+    for (int i = 0; i < 5000; i++) {
+        LOG_INFO("test", "a line that nobody reads", log_i64("i", i));
+    }
+    alarm(0);
+    lost = log_n_lost() - lost;
+    assert_in_range(lost, 1, 4999);
+    while (read(reader, text, sizeof(text)) > 0) {
+    }
+    LOG_INFO("test", "read again");
+    assert_true(read(reader, text, sizeof(text)) > 0);
+    log_close();
+    close(reader);
+    assert_int_equal(unlink(fifo), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),     cmocka_unit_test(test_json),
         cmocka_unit_test(test_escape),   cmocka_unit_test(test_cut),
         cmocka_unit_test(test_rate),     cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_settings), cmocka_unit_test(test_full_pipe),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
