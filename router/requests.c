@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "router/state.h"
+#include "wire/kvgeom.h"
 #include "wire/plant.h"
 
 struct router_req *router_req_find(struct router *router, const struct wire_id *id)
@@ -150,7 +151,7 @@ static void take_first(struct router *router, struct router_req *req,
 /* D's pool fills as the sequence grows; the account follows. */
 static void account_growth(struct router *router, struct router_req *req)
 {
-    const uint32_t blocks = (req->n_prompt + req->n_emitted) / 64 + 2;
+    const uint32_t blocks = kvgeom_blocks(req->n_prompt + req->n_emitted) + 1; /* as placed */
 
     if (req->d == ROUTER_NONE || blocks <= req->d_blocks)
         return;
