@@ -39,7 +39,7 @@ void router_req_memory_free(struct router_req *req)
     mem_free(req->memory);
 }
 
-void router_req_free(struct router *router, struct router_req *req)
+static void req_free(struct router *router, struct router_req *req)
 {
     const struct idmap_key key = idmap_key(req->id.byte, 0);
     const uint32_t idx = (uint32_t)(req - router->reqs);
@@ -133,7 +133,7 @@ static void no_text(struct router *router, struct router_req *req, enum status s
     req->n_sent = req->n_emitted;
     router_req_end(router, req, status, NULL, now_ns);
     if (req->used && req->state == ROUTER_ENDED && post_end(router, req))
-        router_req_free(router, req);
+        req_free(router, req);
 }
 
 void router_client_flush(struct router *router, struct router_req *req, uint64_t now_ns)
@@ -162,7 +162,7 @@ void router_client_flush(struct router *router, struct router_req *req, uint64_t
             return;
     }
     if (req->state == ROUTER_ENDED && post_end(router, req))
-        router_req_free(router, req);
+        req_free(router, req);
 }
 
 /* Tokens wait too long for credits, or the deadline has passed while they are read drop by drop. */
@@ -183,7 +183,7 @@ void router_client_tick(struct router *router, struct router_req *req, uint64_t 
         if (now_ns - req->gone_ns < patience_ns)
             return;
         router_req_end(router, req, STATUS_CANCELLED, "the client did not come back", now_ns);
-        router_req_free(router, req);
+        req_free(router, req);
         return;
     }
     if (too_slow(router, req, now_ns)) {
@@ -345,7 +345,7 @@ static void queue_make_room(struct router *router, uint64_t now_ns)
     if (i == ROUTER_NONE)
         return;
     router_req_end(router, &router->reqs[i], STATUS_CANCELLED, "the client has left", now_ns);
-    router_req_free(router, &router->reqs[i]);
+    req_free(router, &router->reqs[i]);
 }
 
 /* Why the request cannot be taken, or OK. text_out gets a sentence of at most WIRE_ERROR_MAX. */

@@ -11,11 +11,17 @@
  *   HANDOVER
  *   PREFILL,   D failed or lost             same       another D is asked under a new generation;
  *   HANDOVER                                           P still holds the prompt
+ *   PREFILL,   D failed: P has forgotten    QUEUED     a new attempt
+ *   HANDOVER   no D and none reaches P      QUEUED     the same, after a second
  *   PREFILL    P failed or lost             QUEUED     a new attempt; D is told to forget
+ *   HANDOVER   P failed                     QUEUED     the same
  *   HANDOVER   P lost                       HANDOVER   D may have it all, else it says so
+ *   HANDOVER   P lost, no D asked           QUEUED     a new attempt
  *   DECODE     D failed or lost             QUEUED     a new attempt with the emitted ids
  *   any        done                         ENDED      the other node is told to forget
- *   any        cancel, deadline, gave up    ENDED      both nodes are told to forget
+ *   any        cancel, deadline, gave up,   ENDED      both nodes are told to forget
+ *              TOO_BIG, two tokens for one
+ *              place, two crashes
  *   ENDED      all sent, or client gone     (none) */
 #pragma once
 

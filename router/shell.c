@@ -284,8 +284,3 @@ const char *router_shell_clients(const struct router_shell *shell)
 {
     return shell->doors[ROUTER_DOOR_CLIENT].endpoint;
 }
-
-struct router *router_shell_core(struct router_shell *shell)
-{
-    return shell->core;
-}

@@ -38,4 +38,3 @@ void router_shell_drain(struct router_shell *shell);
 /* The real endpoints, with the port that was taken. */
 const char *router_shell_nodes(const struct router_shell *shell);
 const char *router_shell_clients(const struct router_shell *shell);
-struct router *router_shell_core(struct router_shell *shell);

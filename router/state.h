@@ -185,6 +185,5 @@ void router_client_link_down(struct router *router, uint32_t link, uint64_t now_
 void router_client_flush(struct router *router, struct router_req *req, uint64_t now_ns);
 /* Patience with an absent or slow client; heartbeats. May free the record. */
 void router_client_tick(struct router *router, struct router_req *req, uint64_t now_ns);
-void router_req_free(struct router *router, struct router_req *req);
 /* What the record holds beside itself. */
 void router_req_memory_free(struct router_req *req);
