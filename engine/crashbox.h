@@ -1,4 +1,4 @@
-/* One page shared by a node and its supervisor: which requests the executing step holds. Written
+/* Memory shared by a node and its supervisor: which requests the executing step holds. Written
  * before and emptied after each step without a syscall; read only when the node has died. */
 #pragma once
 
@@ -9,9 +9,9 @@
 struct crashbox;
 
 /* Supervisor: makes one to be inherited (no close-on-exec); the descriptor's number goes to the
- * child. The descriptor is the caller's to close, here and in crashbox_open. NO_MEMORY, IO. */
+ * child. The descriptor is the caller's to close, here and in crashbox_open. IO. */
 enum status crashbox_create(int *fd_out, struct crashbox **out);
-/* Node: maps the inherited descriptor. INVALID where it is not a crash box. */
+/* Node: maps the inherited descriptor. INVALID where it is not a crash box, IO. */
 enum status crashbox_open(int fd, struct crashbox **out);
 /* Unmaps; NULL is nothing. */
 void crashbox_close(struct crashbox *box);

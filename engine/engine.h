@@ -5,6 +5,8 @@
  * computing, inline in the simulator, on the compute thread in a node.
  *
  *   state      event        next       what happens
+ *   (none)     open         READY      PREFILL, WHOLE: blocks taken
+ *   (none)     open         LANDING    DECODE: blocks taken; a peer's bytes come
  *   LANDING    landed       READY      D: all KV of the job's tokens is here; first id appended
  *   LANDING    landed       ENDED      that id ends it (P should have said so)
  *   READY      plan         RUNNING    goes into a step

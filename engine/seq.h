@@ -1,5 +1,5 @@
 /* The engine's inside: the record of a sequence and the lists it stands in. Private to engine.c,
- * seq.c and plan.c.
+ * seq.c and plan.c; oracle.c asks seq_ends, so that its truth ends where a sequence does.
  *
  * Two lists hold every record. ADMISSION never changes its order: it says who is oldest. TURN has
  * the one that ran longest ago in front: whoever runs goes to its end, so no one starves. */

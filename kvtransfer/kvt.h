@@ -91,7 +91,7 @@ struct kvt_acts; /* list of struct kvt_act */
 enum status kvt_create(const struct kvt_cfg *cfg, struct kvt **out);
 void kvt_destroy(struct kvt *kvt);
 
-/* ---- input: each appends to the lists below ---------------------------------------------------*/
+/* ---- input: each appends to the lists below ---- */
 
 /* D: this P exists (from a roster) and `link` leads to it, and is used for nothing else; pair with
  * it. P learns its D's from their `pair`. Known peer, same link: no-op; a new link: the session is
@@ -108,8 +108,7 @@ void kvt_event(struct kvt *kvt, const struct kvt_event *event, uint64_t now_ns);
 /* Heartbeats, stalls, parked wants, re-pairing. At least every 50 ms. */
 void kvt_tick(struct kvt *kvt, uint64_t now_ns);
 
-/* ---- P
- * -----------------------------------------------------------------------------------------*/
+/* ---- P ---- */
 
 /* blocks[n_blocks]: pool indices, copied. FULL: no record free. EXISTS. STALE: this attempt has
  * ended here. TOO_BIG: over blocks_max. A parked want starts at once. The role has taken its
@@ -127,8 +126,7 @@ void kvt_out_seal(struct kvt *kvt, const struct wire_id *req, uint32_t attempt, 
  * request that is not open nothing follows. Later wants of this attempt are refused. */
 void kvt_out_close(struct kvt *kvt, const struct wire_id *req, uint32_t attempt, uint64_t now_ns);
 
-/* ---- D
- * -----------------------------------------------------------------------------------------*/
+/* ---- D ---- */
 
 /* Asks `peer` for all blocks but the first n_have. LOST: not paired (yet). FULL. EXISTS. TOO_BIG.
  * A process asks once with a key; asking again takes a higher generation. Ends with exactly one
@@ -139,8 +137,7 @@ enum status kvt_in_open(struct kvt *kvt, uint64_t peer, const struct kvt_key *ke
 /* Ends it: IN_CLOSED with `why` follows, at once or when nothing can land any more. */
 void kvt_in_close(struct kvt *kvt, const struct kvt_key *key, enum status why, uint64_t now_ns);
 
-/* ---- output
- * ------------------------------------------------------------------------------------*/
+/* ---- output ---- */
 
 struct wire_out *kvt_out(struct kvt *kvt); /* messages to peers */
 size_t kvt_n_acts(const struct kvt *kvt);
@@ -150,8 +147,7 @@ const struct kvt_note *kvt_note_at(const struct kvt *kvt, size_t idx);
 /* After all was carried out. */
 void kvt_clear(struct kvt *kvt);
 
-/* ---- looking
- * -----------------------------------------------------------------------------------*/
+/* ---- looking ---- */
 
 bool kvt_paired(const struct kvt *kvt, uint64_t peer);
 /* Incarnations of the ready pairs' peers, at most max; returns how many. */

@@ -1,3 +1,4 @@
+/* See ucx_duo.h. */
 #include "tests/kvtransfer/ucx_duo.h"
 
 #include <dirent.h>
