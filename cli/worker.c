@@ -407,7 +407,7 @@ static void on_tick(void *ctx)
 {
     struct worker *worker = ctx;
 
-    worker->role.ops->tick(worker->role.self, now_of(worker));
+    worker->role.ops->tick(worker->role.self, compute_starved_ns(worker->compute), now_of(worker));
     settle(worker);
 }
 

@@ -29,7 +29,7 @@ struct worker_ops {
     void (*message)(void *self, uint32_t link, const struct wire_msg *msg, uint64_t now_ns);
     void (*kvt_event)(void *self, const struct kvt_event *event, uint64_t now_ns);
     void (*compute_event)(void *self, const struct compute_event *event, uint64_t now_ns);
-    void (*tick)(void *self, uint64_t now_ns);
+    void (*tick)(void *self, uint64_t starved_ns, uint64_t now_ns);
     void (*drain)(void *self);
     /* The step to run now, once, or NULL. */
     const struct engine_step *(*step)(void *self, uint64_t now_ns);

@@ -45,9 +45,9 @@ static void role_compute_event(void *self, const struct compute_event *event, ui
         prefill_complete(self, event->took_ns, now_ns);
 }
 
-static void role_tick(void *self, uint64_t now_ns)
+static void role_tick(void *self, uint64_t starved_ns, uint64_t now_ns)
 {
-    prefill_tick(self, now_ns);
+    prefill_tick(self, starved_ns, now_ns);
 }
 
 static void role_drain(void *self)

@@ -571,7 +571,7 @@ void decode_complete(struct decode *decode, uint64_t took_ns, uint64_t now_ns)
     settle(decode, now_ns);
 }
 
-void decode_tick(struct decode *decode, uint64_t now_ns)
+void decode_tick(struct decode *decode, uint64_t starved_ns, uint64_t now_ns)
 {
     now_ns = clock_awake_ns(&decode->awake, now_ns);
     struct wire_msg beat;
@@ -591,7 +591,10 @@ void decode_tick(struct decode *decode, uint64_t now_ns)
     beat.heartbeat.tick = decode->ticks;
     beat.heartbeat.step = counts.steps;
     if (decode->step_started_ns) {
-        beat.heartbeat.step_ms = 1 + (uint32_t)((now_ns - decode->step_started_ns) / NS_PER_MS);
+        const uint64_t ran_ns = now_ns - decode->step_started_ns;
+
+        beat.heartbeat.step_ms =
+            1 + (uint32_t)((ran_ns > starved_ns ? ran_ns - starved_ns : 0) / NS_PER_MS);
         beat.heartbeat.bound_ms = counts.bound_ms;
     }
     beat.heartbeat.blocks_free = blocks_n_free(engine_blocks(decode->engine));

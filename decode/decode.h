@@ -56,8 +56,9 @@ void decode_message(struct decode *decode, uint32_t link, const struct wire_msg 
 void decode_kvt_event(struct decode *decode, const struct kvt_event *event, uint64_t now_ns);
 /* From the executor: the step is complete. (Its pieces concern nobody here.) */
 void decode_complete(struct decode *decode, uint64_t took_ns, uint64_t now_ns);
-/* At least every 50 ms. */
-void decode_tick(struct decode *decode, uint64_t now_ns);
+/* At least every 50 ms. starved_ns: how long the running step has waited for a processor; it does
+ * not count against the step's bound. */
+void decode_tick(struct decode *decode, uint64_t starved_ns, uint64_t now_ns);
 /* Admit nothing more; decode_idle tells when all is gone. */
 void decode_drain(struct decode *decode);
 

@@ -6,11 +6,15 @@
  * All functions of the header belong to the loop's thread; run_* run on the compute thread. */
 #include "engine/compute.h"
 
+#include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
@@ -42,6 +46,11 @@ struct compute {
 
     bool busy;           /* the loop's view: posted, COMPLETE not told yet */
     uint64_t started_ns; /* while busy */
+
+    atomic_int tid;            /* of the thread; 0: not yet */
+    uint64_t looked_ns;        /* when its waiting was looked at last, */
+    uint64_t waited_ns;        /* what it was then, */
+    uint64_t waited_before_ns; /* and what it was when the running step began, or a tick before */
 };
 
 static uint64_t now_ns(void)
@@ -124,6 +133,7 @@ static void *run_thread(void *ctx)
     struct compute *compute = ctx;
     const struct engine_step *step;
     run_set_numerics();
+    atomic_store(&compute->tid, gettid());
     while ((step = run_next(compute)) != NULL)
         run_step(compute, step);
     return NULL;
@@ -236,10 +246,28 @@ void compute_post(struct compute *compute, const struct engine_step *step)
     ring_wake_signal(compute->thread_wake);
 }
 
-uint32_t compute_step_ms(const struct compute *compute)
+/* The thread's wait on run queues since it began: the second number of its schedstat. */
+static uint64_t read_waited_ns(const struct compute *compute)
 {
-    if (!compute->busy)
+    char path[64], text[96];
+    ssize_t len;
+    uint64_t waited_ns;
+    snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", atomic_load(&compute->tid));
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
         return 0;
-    uint64_t ms = (now_ns() - compute->started_ns) / NS_PER_MS;
-    return ms == 0 ? 1 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+    len = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[len > 0 ? len : 0] = '\0';
+    return sscanf(text, "%*u %" SCNu64, &waited_ns) == 1 ? waited_ns : 0;
+}
+
+uint64_t compute_starved_ns(struct compute *compute)
+{
+    const uint64_t waited_ns = read_waited_ns(compute), now = now_ns();
+    if (!compute->busy || compute->started_ns > compute->looked_ns)
+        compute->waited_before_ns = compute->busy ? compute->waited_ns : waited_ns;
+    compute->waited_ns = waited_ns;
+    compute->looked_ns = now;
+    return compute->busy ? waited_ns - compute->waited_before_ns : 0;
 }

@@ -33,5 +33,7 @@ enum status compute_create(struct loop *loop, struct exec exec, struct crashbox 
 void compute_destroy(struct compute *compute);
 /* Hands over the step; one at a time (CHECK): the next after COMPLETE was told. */
 void compute_post(struct compute *compute, const struct engine_step *step);
-/* Milliseconds the running step has taken so far; 0: idle. */
-uint32_t compute_step_ms(const struct compute *compute);
+/* How long the thread has waited for a processor during the running step, as the kernel tells it; 0
+ * when idle or unknown. Call at every tick: a step's first tick may count up to one tick of before.
+ * A machine with too much to do makes no step stuck. */
+uint64_t compute_starved_ns(struct compute *compute);

@@ -499,7 +499,7 @@ void prefill_complete(struct prefill *prefill, uint64_t took_ns, uint64_t now_ns
     settle(prefill, now_ns);
 }
 
-void prefill_tick(struct prefill *prefill, uint64_t now_ns)
+void prefill_tick(struct prefill *prefill, uint64_t starved_ns, uint64_t now_ns)
 {
     now_ns = clock_awake_ns(&prefill->awake, now_ns);
     struct wire_msg beat;
@@ -518,7 +518,10 @@ void prefill_tick(struct prefill *prefill, uint64_t now_ns)
     beat.heartbeat.tick = prefill->ticks;
     beat.heartbeat.step = counts.steps;
     if (prefill->step_started_ns) {
-        beat.heartbeat.step_ms = 1 + (uint32_t)((now_ns - prefill->step_started_ns) / NS_PER_MS);
+        const uint64_t ran_ns = now_ns - prefill->step_started_ns;
+
+        beat.heartbeat.step_ms =
+            1 + (uint32_t)((ran_ns > starved_ns ? ran_ns - starved_ns : 0) / NS_PER_MS);
         beat.heartbeat.bound_ms = counts.bound_ms;
     }
     beat.heartbeat.blocks_free = blocks_n_free(engine_blocks(prefill->engine));

@@ -46,8 +46,9 @@ void prefill_kvt_event(struct prefill *prefill, const struct kvt_event *event, u
 void prefill_piece(struct prefill *prefill, const struct wire_id *req, uint32_t attempt,
                    uint32_t block, uint32_t group, uint64_t digest, uint64_t now_ns);
 void prefill_complete(struct prefill *prefill, uint64_t took_ns, uint64_t now_ns);
-/* At least every 50 ms. */
-void prefill_tick(struct prefill *prefill, uint64_t now_ns);
+/* At least every 50 ms. starved_ns: how long the running step has waited for a processor; it does
+ * not count against the step's bound. */
+void prefill_tick(struct prefill *prefill, uint64_t starved_ns, uint64_t now_ns);
 /* Admit nothing more; prefill_idle tells when all is gone. */
 void prefill_drain(struct prefill *prefill);
 

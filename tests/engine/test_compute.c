@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
@@ -141,13 +143,13 @@ static void test_order(void **state)
     assert_int_equal(compute_create(loop, (struct exec){&fake_ops, &fake}, fake.box, 99, on_ordered,
                                     &order, &compute),
                      STATUS_OK);
-    assert_int_equal(compute_step_ms(compute), 0);
+    assert_int_equal(compute_starved_ns(compute), 0);
     compute_post(compute, &fake_step);
-    assert_in_range(compute_step_ms(compute), 1, 60000);
+    assert_in_range(compute_starved_ns(compute), 0, UINT64_C(60000000000));
     assert_int_equal(loop_run(loop), STATUS_OK);
     assert_true(order.complete);
     assert_int_equal(order.next, 20000);
-    assert_int_equal(compute_step_ms(compute), 0);
+    assert_int_equal(compute_starved_ns(compute), 0);
     assert_true(fake.flags_set);
     assert_int_equal(fake.step_in_box, 17);
     assert_int_equal(crashbox_read(fake.box, &u64, &u64, &req, 1, &n), STATUS_NOT_FOUND);
@@ -294,6 +296,82 @@ static void test_ping_pong(void **state)
     loop_destroy(game.loop);
 }
 
+/* ---- a thread that does not get its processor ---- */
+
+struct starved {
+    struct told told;
+    struct loop_timer *timer;
+    uint64_t most_ns;
+    atomic_bool over;
+};
+
+static void pin(void)
+{
+    cpu_set_t all, one;
+    int cpu = 0;
+    assert_int_equal(pthread_getaffinity_np(pthread_self(), sizeof all, &all), 0);
+    while (!CPU_ISSET(cpu, &all))
+        cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    assert_int_equal(pthread_setaffinity_np(pthread_self(), sizeof one, &one), 0);
+}
+
+/* Beside the step on its processor until the test is over. */
+static void *run_rival(void *ctx)
+{
+    struct starved *starved = ctx;
+    pin();
+    while (!atomic_load(&starved->over))
+        ;
+    return NULL;
+}
+
+static enum status run_pinned(void *self, const struct engine_step *step, exec_piece_fn piece,
+                              void *ctx)
+{
+    struct starved *starved = self;
+    (void)step, (void)piece, (void)ctx;
+    pin();
+    while (!atomic_load(&starved->over))
+        ;
+    return STATUS_OK;
+}
+
+static void on_look(void *ctx)
+{
+    struct starved *starved = ctx;
+    uint64_t ns = compute_starved_ns(starved->told.compute);
+    if (ns > starved->most_ns)
+        starved->most_ns = ns;
+    if (ns > 30 * NS_PER_MS)
+        atomic_store(&starved->over, true);
+}
+
+/* Ends as soon as the waiting is told; a kernel that never tells lets the test time out. */
+static void test_starved(void **state)
+{
+    static const struct exec_ops ops = {.name = "pinned", .run = run_pinned};
+    struct starved starved = {.told = {.loop = open_loop()}};
+    pthread_t rival;
+    (void)state;
+    assert_int_equal(compute_create(starved.told.loop, (struct exec){&ops, &starved}, NULL, 0,
+                                    on_event, &starved.told, &starved.told.compute),
+                     STATUS_OK);
+    assert_int_equal(pthread_create(&rival, NULL, run_rival, &starved), 0);
+    assert_int_equal(loop_timer_create(starved.told.loop, on_look, &starved, &starved.timer),
+                     STATUS_OK);
+    loop_timer_every(starved.timer, 5 * NS_PER_MS);
+    compute_post(starved.told.compute, &fake_step);
+    wait_complete(&starved.told, 1);
+    assert_true(starved.most_ns > 30 * NS_PER_MS);
+    assert_true(starved.most_ns < starved.told.took_ns + 10 * NS_PER_MS);
+    loop_timer_destroy(starved.timer);
+    pthread_join(rival, NULL);
+    compute_destroy(starved.told.compute);
+    loop_destroy(starved.told.loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +380,7 @@ int main(void)
         cmocka_unit_test(test_create_no_memory),
         cmocka_unit_test(test_engine_behind_thread),
         cmocka_unit_test(test_ping_pong),
+        cmocka_unit_test(test_starved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -414,9 +414,9 @@ void sim_node_tick(struct sim *sim, struct sim_proc *proc)
     const uint64_t now_ns = sim_clock(sim, proc);
 
     if (proc->prefill)
-        prefill_tick(proc->prefill, now_ns);
+        prefill_tick(proc->prefill, 0, now_ns);
     else if (proc->decode)
-        decode_tick(proc->decode, now_ns);
+        decode_tick(proc->decode, 0, now_ns);
     else
         router_tick(proc->router, now_ns);
     carry_out(sim, proc);
