@@ -77,8 +77,8 @@ struct tmpl_value tmpl_make_dict(struct tmpl_ctx *ctx, const struct tmpl_pair *p
     return dict;
 }
 
-struct tmpl_value tmpl_namespace_get(const struct tmpl_namespace *space, const char *name,
-                                     size_t len)
+static struct tmpl_value namespace_get(const struct tmpl_namespace *space, const char *name,
+                                       size_t len)
 {
     for (uint32_t i = 0; i < space->n; i++) {
         const struct tmpl_value *key = &space->pairs[i].key;
@@ -125,7 +125,7 @@ static struct tmpl_value type_attribute(struct tmpl_ctx *ctx, struct tmpl_value 
 {
     switch (object.kind) {
     case TMPL_NAMESPACE:
-        return tmpl_namespace_get(object.object, name, len);
+        return namespace_get(object.object, name, len);
     case TMPL_LOOP:
         return tmpl_loop_attribute(ctx, object, name, len);
     case TMPL_TUPLE:

@@ -28,10 +28,11 @@ static uint32_t count_parameters(const char *names)
     return n;
 }
 
-bool tmpl_arguments_bind(struct tmpl_ctx *ctx, const char *what,
-                         const struct tmpl_signature *signature,
-                         const struct tmpl_arguments *arguments,
-                         struct tmpl_value out[TMPL_PARAMETERS_MAX])
+/* Distributes arguments over the parameters; false after an error, which names `what`. */
+static bool arguments_bind(struct tmpl_ctx *ctx, const char *what,
+                           const struct tmpl_signature *signature,
+                           const struct tmpl_arguments *arguments,
+                           struct tmpl_value out[TMPL_PARAMETERS_MAX])
 {
     uint32_t n = count_parameters(signature->names);
 
@@ -72,7 +73,7 @@ struct tmpl_value tmpl_filter_call(struct tmpl_ctx *ctx, const struct tmpl_filte
     if (!tmpl_charge(ctx, 1))
         return subject;
     if (filter->signature.names &&
-        !tmpl_arguments_bind(ctx, filter->name, &filter->signature, arguments, args))
+        !arguments_bind(ctx, filter->name, &filter->signature, arguments, args))
         return subject;
     return filter->run(ctx, subject, args, arguments);
 }
@@ -82,8 +83,7 @@ bool tmpl_test_call(struct tmpl_ctx *ctx, const struct tmpl_test *test, struct t
 {
     struct tmpl_value args[TMPL_PARAMETERS_MAX];
 
-    if (!tmpl_charge(ctx, 1) ||
-        !tmpl_arguments_bind(ctx, test->name, &test->signature, arguments, args))
+    if (!tmpl_charge(ctx, 1) || !arguments_bind(ctx, test->name, &test->signature, arguments, args))
         return false;
     return test->run(ctx, subject, args) && !tmpl_failed(ctx);
 }

@@ -44,12 +44,6 @@ struct tmpl_test {
 const struct tmpl_filter *tmpl_filter_find(const char *name, size_t len);
 const struct tmpl_test *tmpl_test_find(const char *name, size_t len);
 
-/* Distributes arguments over the parameters; false after an error, which names `what`. */
-bool tmpl_arguments_bind(struct tmpl_ctx *ctx, const char *what,
-                         const struct tmpl_signature *signature,
-                         const struct tmpl_arguments *arguments,
-                         struct tmpl_value out[TMPL_PARAMETERS_MAX]);
-
 struct tmpl_value tmpl_filter_call(struct tmpl_ctx *ctx, const struct tmpl_filter *filter,
                                    struct tmpl_value subject,
                                    const struct tmpl_arguments *arguments);

@@ -230,8 +230,6 @@ struct tmpl_value tmpl_iter_make(struct tmpl_ctx *ctx, struct tmpl_value list);
 struct tmpl_value tmpl_make_list(struct tmpl_ctx *ctx, const struct tmpl_value *items, size_t n,
                                  enum tmpl_kind kind);
 struct tmpl_value tmpl_make_dict(struct tmpl_ctx *ctx, const struct tmpl_pair *pairs, size_t n);
-struct tmpl_value tmpl_namespace_get(const struct tmpl_namespace *space, const char *name,
-                                     size_t len);
 void tmpl_namespace_set(struct tmpl_ctx *ctx, struct tmpl_namespace *space, struct tmpl_value name,
                         struct tmpl_value value);
 /* Splits what filters call an attribute; false after a failure. */
@@ -250,8 +248,6 @@ void tmpl_sort(struct tmpl_ctx *ctx, struct tmpl_value *keys, struct tmpl_value 
 
 /* --- tmpl_loop.c --- */
 
-/* The item that follows the current one, read ahead; false at the end. */
-bool tmpl_loop_peek(struct tmpl_ctx *ctx, struct tmpl_loop *loop);
 int64_t tmpl_loop_length(struct tmpl_ctx *ctx, struct tmpl_loop *loop);
 bool tmpl_loop_next(struct tmpl_ctx *ctx, struct tmpl_loop *loop);
 /* loop.index and so on; MISSING if there is no such attribute. */
@@ -273,8 +269,6 @@ struct tmpl_value tmpl_eval(struct tmpl_ctx *ctx, const struct tmpl_node *node);
 /* A filter node on a value that is already there (filter and set blocks). */
 struct tmpl_value tmpl_eval_filter(struct tmpl_ctx *ctx, const struct tmpl_node *node,
                                    struct tmpl_value text);
-struct tmpl_value tmpl_call(struct tmpl_ctx *ctx, struct tmpl_value callee,
-                            const struct tmpl_arguments *arguments);
 /* The call of a call block: with its body as the argument `caller`. */
 struct tmpl_value tmpl_eval_call(struct tmpl_ctx *ctx, const struct tmpl_node *node,
                                  const struct tmpl_value *caller);

@@ -147,8 +147,8 @@ static bool eval_arguments(struct tmpl_ctx *ctx, const struct tmpl_node *node,
     return !tmpl_failed(ctx);
 }
 
-struct tmpl_value tmpl_call(struct tmpl_ctx *ctx, struct tmpl_value callee,
-                            const struct tmpl_arguments *arguments)
+static struct tmpl_value call(struct tmpl_ctx *ctx, struct tmpl_value callee,
+                              const struct tmpl_arguments *arguments)
 {
     switch (callee.kind) {
     case TMPL_MACRO:
@@ -176,7 +176,7 @@ struct tmpl_value tmpl_eval_call(struct tmpl_ctx *ctx, const struct tmpl_node *n
     if (tmpl_failed(ctx) || !eval_arguments(ctx, node, caller, &arguments))
         return callee;
     ctx->line = node->line;
-    return tmpl_call(ctx, callee, &arguments);
+    return call(ctx, callee, &arguments);
 }
 
 static struct tmpl_value apply_filter(struct tmpl_ctx *ctx, const struct tmpl_node *node,

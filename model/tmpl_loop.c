@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-bool tmpl_loop_peek(struct tmpl_ctx *ctx, struct tmpl_loop *loop)
+/* The item that follows the current one, read ahead; false at the end. */
+static bool loop_peek(struct tmpl_ctx *ctx, struct tmpl_loop *loop)
 {
     if (!loop->peeked && !loop->ended) {
         loop->peeked = tmpl_iter_next(ctx, loop->iter, &loop->after);
@@ -14,7 +15,7 @@ bool tmpl_loop_peek(struct tmpl_ctx *ctx, struct tmpl_loop *loop)
 
 bool tmpl_loop_next(struct tmpl_ctx *ctx, struct tmpl_loop *loop)
 {
-    if (!tmpl_loop_peek(ctx, loop))
+    if (!loop_peek(ctx, loop))
         return false;
     loop->index0++;
     loop->before = loop->current;
@@ -114,15 +115,15 @@ static struct tmpl_value get(struct tmpl_ctx *ctx, struct tmpl_value value,
     case LOOP_FIRST:
         return tmpl_bool(loop->index0 == 0);
     case LOOP_LAST:
-        return tmpl_bool(!tmpl_loop_peek(ctx, loop));
+        return tmpl_bool(!loop_peek(ctx, loop));
     case LOOP_LENGTH:
         return tmpl_int(tmpl_loop_length(ctx, loop));
     case LOOP_PREVITEM:
         return loop->index0 == 0 ? tmpl_undefined_hint(ctx, "there is no previous item")
                                  : loop->before;
     case LOOP_NEXTITEM:
-        return tmpl_loop_peek(ctx, loop) ? loop->after
-                                         : tmpl_undefined_hint(ctx, "there is no next item");
+        return loop_peek(ctx, loop) ? loop->after
+                                    : tmpl_undefined_hint(ctx, "there is no next item");
     case LOOP_DEPTH:
         return tmpl_int(1);
     case LOOP_DEPTH0:
