@@ -131,7 +131,7 @@ enum status loop_signal_watch(struct loop *loop, int signum, void (*fn)(void *ct
 
 /* ---- what the loop knows about itself; any thread ---- */
 
-/* Turns so far: the tick that heartbeats carry. */
+/* Turns so far. The tick of heartbeats is not this: roles know no loop and count their own. */
 uint64_t loop_turns(const struct loop *loop);
 
 /* The longest turn since the last call with `reset`, without the sleep. */
