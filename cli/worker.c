@@ -18,7 +18,8 @@
 #define WORKER_QUEUE_MAX 10000u        /* messages to one other process */
 #define WORKER_LINGER_MS 500u          /* the last words, at the end */
 #define WORKER_RECONNECT_MS 50u
-#define WORKER_ZMTP_MS 2000u /* ZMTP pings; death is noticed by our own heartbeats before */
+#define WORKER_ZMTP_MS 2000u  /* ZMTP pings; death is noticed by our own heartbeats before */
+#define WORKER_ALONE_MS 5000u /* without a router for so long is worth a line */
 #define WORKER_PEERS_MAX 1024u
 #define WORKER_DEALERS_MAX (BOND_ROUTERS_MAX + WORKER_PEERS_MAX)
 
@@ -51,7 +52,8 @@ struct worker {
     struct worker_dealer *dealers[WORKER_DEALERS_MAX];
     size_t n_dealers;
     uint64_t peers_version;
-    bool leaving; /* said bye; nothing more is carried out */
+    uint64_t alone_ns; /* since when no router answers, or when that was logged; 0: one does */
+    bool leaving;      /* said bye; nothing more is carried out */
 };
 
 static uint64_t now_of(const struct worker *worker)
@@ -403,10 +405,27 @@ static void on_compute(void *ctx, const struct compute_event *event)
     settle(worker);
 }
 
+/* A wrong address looks like a router that is not up yet: nothing happens. So it is said. */
+static void watch_routers(struct worker *worker, uint64_t now_ns)
+{
+    if (bond_n_up(worker->role.bond) > 0) {
+        worker->alone_ns = 0;
+    } else if (worker->alone_ns == 0) {
+        worker->alone_ns = now_ns;
+    } else if (now_ns - worker->alone_ns >= WORKER_ALONE_MS * NS_PER_MS) {
+        worker->alone_ns = now_ns;
+        for (size_t i = 0; i < worker->n_dealers; i++)
+            if (worker->dealers[i]->peer == 0)
+                LOG_WARN("node", "no router answers: is it up, is its address right?",
+                         log_str("endpoint", worker->dealers[i]->endpoint));
+    }
+}
+
 static void on_tick(void *ctx)
 {
     struct worker *worker = ctx;
 
+    watch_routers(worker, now_of(worker));
     worker->role.ops->tick(worker->role.self, compute_starved_ns(worker->compute), now_of(worker));
     settle(worker);
 }

@@ -219,9 +219,10 @@ static void nodes_run_apart(void **state)
              run_folder(), run_folder());
     path = run_file("apart.yaml", text);
     assert_int_equal(run_once(out, err, ROOM, "keygen", path, NULL), 0);
-    router = run_start("router", path, NULL);
     prefill = run_start("up", path, "--only", "p", NULL);
     decode = run_start("decode", path, "--name", "d", NULL);
+    run_await_err(decode, "no router answers"); /* they come first, and say what they wait for */
+    router = run_start("router", path, NULL);
     run_await_out(router, "\nready");
     snprintf(endpoint, sizeof(endpoint), "%s",
              strstr(router->out.text, " clients=") + strlen(" clients="));
