@@ -7,8 +7,9 @@
 #include "kernels/bf16.h"
 
 #define ROWS_TASK 32u
-#define K_TASK 512u /* 64 columns x 512 x 2 bytes: the part of a panel being written stays cached  \
-                     */
+#define K_TASK                                                                                     \
+    512u /* 64 columns x 512 x 2 bytes: the part of a panel being written stays cached             \
+          */
 
 size_t cpu_panel_bytes(const struct op_weight *w)
 {

@@ -690,7 +690,7 @@ static void test_ping_pong(void **state)
     }
     uint64_t n_seen = players[0].n_seen + players[1].n_seen;
     print_message("%llu bounces in %llu turns\n", (unsigned long long)n_seen,
-                  (unsigned long long)(loop_turns(players[0].loop) + loop_turns(players[1].loop)));
+                  (unsigned long long)loop_turns(players[0].loop) + loop_turns(players[1].loop));
     for (size_t i = 0; i < 2; i++) {
         assert_false(players[i].is_stuck);
         loop_destroy(players[i].loop);
