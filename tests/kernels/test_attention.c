@@ -335,7 +335,7 @@ static void bits_are_those_of_the_contract(void **state)
                                      .head_dim = 32,
                                      .rot_dim = 32,
                                      .window = i / 2 * 100,
-                                     .softcap = (float)(i / 2 * 10),
+                                     .softcap = 10.0f * (float)(i >> 1),
                                      .scale = 0.2f,
                                      .qk_norm = i / 2 == 1,
                                      .spread = 2.0f,
