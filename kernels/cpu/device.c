@@ -10,7 +10,7 @@
 #include "kernels/cpu/cpu.h"
 
 #define HUGE_PAGE ((size_t)2 << 20)
-#define WORK_ROWS 512u              /* rows that a linear packs at once */
+#define WORK_ROWS 510u              /* rows that a linear packs at once */
 #define WORK_MORE ((size_t)4 << 20) /* sums of such a block; attention's tiles */
 #define K_MAX_MAX (1u << 20)
 

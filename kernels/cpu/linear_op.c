@@ -12,10 +12,14 @@
 
 #include "base/check.h"
 
-#define STEPS_BLOCK 128u
-#define STEP_BYTES 4u /* of a row of x: a pair of bf16, or one fp32 */
-#define ROWS_BLOCK 512u
-#define ROWS_BLOCK_MIN 96u
+/* Steps in a K block, by the number of row groups: 16 KiB of weights let the next block be fetched
+ * beside it, 32 KiB cost fewer loads and stores of sums. */
+#define STEPS_BLOCK_TWO 64u
+#define STEPS_BLOCK_MORE 128u
+#define STEP_BYTES 4u       /* of a row of x: a pair of bf16, or one fp32 */
+#define ROWS_BLOCK_MAX 510u /* whole groups of six */
+#define ROWS_BLOCK_MIN 126u
+#define BLOCK_BYTES ((size_t)2 << 20) /* of packed rows: more than that is slow to walk again */
 #define EXPERTS_MAX 1024u
 #define TASK_WORK                                                                                  \
     8000000u /* of a task at least, in bytes read plus half of products: some 10 us                \
@@ -38,6 +42,7 @@ struct block {
     const struct op_weight *w;
     uint32_t row, n_rows;
     uint32_t n_groups;
+    uint32_t steps_block;
     uint8_t *a; /* packed */
     float *c;   /* [n_rows][64] */
 };
@@ -61,8 +66,8 @@ static void pack_block(const struct product *product, const struct block *block)
     uint32_t steps = steps_of(block->w), step_bytes = isa->a_step_bytes[block->w->dtype];
     uint8_t *a = block->a;
 
-    for (uint32_t at = 0; at < steps; at += STEPS_BLOCK) {
-        uint32_t n = steps - at < STEPS_BLOCK ? steps - at : STEPS_BLOCK;
+    for (uint32_t at = 0; at < steps; at += block->steps_block) {
+        uint32_t n = steps - at < block->steps_block ? steps - at : block->steps_block;
 
         for (uint32_t g = 0; g < block->n_groups; g++) {
             uint32_t from = group_row(block, g), rows = group_row(block, g + 1) - from;
@@ -91,10 +96,10 @@ static void multiply_panel(const struct product *product, const struct block *bl
     uint32_t steps = steps_of(block->w), step_bytes = isa->a_step_bytes[dtype];
     const uint8_t *a = block->a;
 
-    for (uint32_t at = 0; at < steps; at += STEPS_BLOCK) {
-        uint32_t n = steps - at < STEPS_BLOCK ? steps - at : STEPS_BLOCK;
+    for (uint32_t at = 0; at < steps; at += block->steps_block) {
+        uint32_t n = steps - at < block->steps_block ? steps - at : block->steps_block;
         const uint8_t *next = panel + (size_t)n * 4 * OPS_PANEL;
-        uint32_t lines = n * 4;
+        uint32_t lines = block->n_groups > 1 ? n * OPS_PANEL * STEP_BYTES / 64 : 0;
 
         for (uint32_t g = 0; g < block->n_groups; g++) {
             uint32_t from = group_row(block, g), rows = group_row(block, g + 1) - from;
@@ -146,7 +151,7 @@ static struct block find_block(const struct product *product, uint32_t idx, uint
     struct device *dev = product->dev;
     struct block block;
     uint32_t expert = 0, n_rows, left;
-    size_t c_bytes = (size_t)ROWS_BLOCK * OPS_PANEL * sizeof(float);
+    size_t c_bytes = (size_t)ROWS_BLOCK_MAX * OPS_PANEL * sizeof(float);
 
     while (product->blocks[expert + 1] <= idx)
         expert++;
@@ -157,6 +162,9 @@ static struct block find_block(const struct product *product, uint32_t idx, uint
     block.n_rows = left < product->rows_block ? left : product->rows_block;
     block.row += product->first[expert];
     block.n_groups = (block.n_rows + CPU_TILE_ROWS - 1) / CPU_TILE_ROWS;
+    block.steps_block = block.n_groups > 2 ? STEPS_BLOCK_MORE : STEPS_BLOCK_TWO;
+    if (block.n_groups == 1)
+        block.steps_block = steps_of(block.w);
     block.c = cpu_work(dev, thread,
                        c_bytes + (size_t)block.n_rows * steps_of(block.w) *
                                      dev->table->isa->a_step_bytes[block.w->dtype]);
@@ -184,18 +192,32 @@ static void product_task(void *ctx, uint32_t thread, uint32_t task)
     }
 }
 
-/* Few large blocks of rows read the weights least often; but every thread shall have several tasks,
- * and a task shall be worth taking. */
+/* Few large blocks of rows read the weights least often; but packed rows shall stay in a cache, and
+ * every thread shall have several tasks. Whole groups of six, as even as can be. */
+static uint32_t choose_rows(const struct product *product, uint32_t n_rows)
+{
+    uint32_t n_threads = pool_n_threads(product->dev->pool), n_blocks, most;
+    const struct op_weight *w = product->w;
+    size_t row_bytes = (size_t)steps_of(w) * product->dev->table->isa->a_step_bytes[w->dtype];
+
+    most = BLOCK_BYTES / row_bytes < ROWS_BLOCK_MAX ? (uint32_t)(BLOCK_BYTES / row_bytes)
+                                                    : ROWS_BLOCK_MAX;
+    most = most > ROWS_BLOCK_MIN ? most : ROWS_BLOCK_MIN;
+    while (most > ROWS_BLOCK_MIN && n_threads > 1 &&
+           cpu_n_panels(w) * ((n_rows - 1) / most + 1) < 4 * n_threads)
+        most = most / 2 > ROWS_BLOCK_MIN ? most / 2 : ROWS_BLOCK_MIN;
+    n_blocks = (n_rows - 1) / most + 1;
+    n_rows = (n_rows + n_blocks - 1) / n_blocks;
+    return (n_rows + CPU_TILE_ROWS - 1) / CPU_TILE_ROWS * CPU_TILE_ROWS;
+}
+
 static void choose_tasks(struct product *product, uint32_t n_rows)
 {
     uint32_t n_panels = cpu_n_panels(product->w), wanted;
     uint32_t n_threads = pool_n_threads(product->dev->pool);
     uint64_t panel_work;
 
-    product->rows_block = ROWS_BLOCK;
-    while (product->rows_block > ROWS_BLOCK_MIN && n_threads > 1 &&
-           (uint64_t)n_panels * ((n_rows - 1) / product->rows_block + 1) < 4 * n_threads)
-        product->rows_block /= 2;
+    product->rows_block = choose_rows(product, n_rows);
     n_rows = n_rows < product->rows_block ? n_rows : product->rows_block;
     panel_work = cpu_panel_bytes(product->w) * (16 + n_rows);
     wanted = (uint32_t)(TASK_WORK / panel_work) + 1;

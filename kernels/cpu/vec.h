@@ -18,6 +18,12 @@
 typedef __m512 v16;
 typedef __mmask16 m16;
 
+/* x itself, computed here: no compiler moves the computation past another pin. */
+static inline v16 v_pin(v16 x)
+{
+    __asm__ volatile("" : "+v"(x));
+    return x;
+}
 static inline v16 v_set1(float x)
 {
     return _mm512_set1_ps(x);

@@ -20,6 +20,11 @@ static inline v16 v_make(__m256 lo, __m256 hi)
     v16 v = {lo, hi};
     return v;
 }
+static inline v16 v_pin(v16 x)
+{
+    __asm__ volatile("" : "+x"(x.lo), "+x"(x.hi));
+    return x;
+}
 static inline v16 v_set1(float x)
 {
     return v_make(_mm256_set1_ps(x), _mm256_set1_ps(x));

@@ -18,6 +18,11 @@ typedef struct {
     uint32x4_t q[4];
 } m16;
 
+static inline v16 v_pin(v16 x)
+{
+    __asm__ volatile("" : "+w"(x.q[0]), "+w"(x.q[1]), "+w"(x.q[2]), "+w"(x.q[3]));
+    return x;
+}
 static inline v16 v_set1(float x)
 {
     float32x4_t q = vdupq_n_f32(x);
