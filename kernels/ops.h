@@ -28,6 +28,7 @@ extern "C" {
 #define OPS_HEAD_DIM_MAX 256u /* a head: a multiple of 16 */
 #define OPS_TOP_K_MAX 64u     /* experts of a row */
 #define OPS_LOGPROBS_MAX 20u
+#define OPS_VOCAB_MAX (1u << 19)
 
 enum op_dtype { OP_BF16, OP_F32, OP_F16 /* on disk only */ };
 enum op_act { OP_ACT_NONE, OP_ACT_SILU_MUL, OP_ACT_GELU_TANH_MUL };
@@ -218,7 +219,7 @@ struct op_sampling {
 };
 
 struct op_sampled {
-    uint32_t token; /* UINT32_MAX: every id was out */
+    uint32_t token; /* UINT32_MAX: every id was out, or a logit was NaN or +inf */
     double logprob; /* of token */
     uint32_t top_tokens[OPS_LOGPROBS_MAX];
     double top_logprobs[OPS_LOGPROBS_MAX]; /* n_logprobs of each */

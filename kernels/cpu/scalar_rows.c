@@ -13,6 +13,7 @@ const struct cpu_rows rows_scalar = {
     .rope = scalar_rope,
     .moe_sum = scalar_moe_sum,
     .attention = scalar_attention,
+    .sample = scalar_sample,
 };
 
 /* 1 / sqrt(mean of squares + eps) */

@@ -14,6 +14,7 @@ const struct ops scalar_ops = {
     .moe_route = cpu_moe_route,
     .moe_linear = scalar_moe_linear,
     .moe_sum = cpu_moe_sum,
+    .sample = cpu_sample,
 };
 
 const struct ops vector_ops = {
@@ -29,6 +30,7 @@ const struct ops vector_ops = {
     .moe_route = cpu_moe_route,
     .moe_linear = cpu_moe_linear,
     .moe_sum = cpu_moe_sum,
+    .sample = cpu_sample,
 };
 
 static bool usable_scalar(void)
