@@ -648,11 +648,6 @@ void decode_clear(struct decode *decode)
     decode->notes_seen = 0;
 }
 
-bool decode_idle(const struct decode *decode)
-{
-    return decode->n_reqs == 0;
-}
-
 struct engine *decode_engine(struct decode *decode)
 {
     return decode->engine;

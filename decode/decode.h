@@ -59,7 +59,7 @@ void decode_complete(struct decode *decode, uint64_t took_ns, uint64_t now_ns);
 /* At least every 50 ms. starved_ns: how long the running step has waited for a processor; it does
  * not count against the step's bound. */
 void decode_tick(struct decode *decode, uint64_t starved_ns, uint64_t now_ns);
-/* Admit nothing more; decode_idle tells when all is gone. */
+/* Admit nothing more; decode_n_requests tells when all is gone. */
 void decode_drain(struct decode *decode);
 
 /* ---- output, after every input ---- */
@@ -74,7 +74,6 @@ size_t decode_peers(const struct decode *decode, const struct decode_peer **peer
 void decode_clear(struct decode *decode);
 
 /* ---- looking ---- */
-bool decode_idle(const struct decode *decode);
 struct engine *decode_engine(struct decode *decode);
 struct bond *decode_bond(struct decode *decode);
 uint32_t decode_n_requests(const struct decode *decode);

@@ -567,11 +567,6 @@ void prefill_clear(struct prefill *prefill)
     prefill->notes_seen = 0;
 }
 
-bool prefill_idle(const struct prefill *prefill)
-{
-    return prefill->n_reqs == 0;
-}
-
 struct engine *prefill_engine(struct prefill *prefill)
 {
     return prefill->engine;

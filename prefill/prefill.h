@@ -14,8 +14,11 @@
  *   HELD       refused             HELD       a newer want may come: no second prefill
  *   any        cancel, router lost, deadline  CLOSING; blocks stay until nothing can read them
  *   CLOSING    closed              (gone)
- *
- * A job with peer 0 is computed here to its end (state WHOLE), like a decode node would. */
+ *   (none)     job, peer 0         WHOLE      computed here to its end; nothing is lent
+ *   WHOLE      complete            WHOLE      token to the router
+ *   WHOLE      complete, the end   (gone)     token and done to the router
+ *   WHOLE      pool dry, youngest  (gone)     failed(YIELDED) to the router
+ *   WHOLE      cancel, router lost, deadline  (gone) */
 #pragma once
 
 #include "engine/exec.h"
@@ -49,7 +52,7 @@ void prefill_complete(struct prefill *prefill, uint64_t took_ns, uint64_t now_ns
 /* At least every 50 ms. starved_ns: how long the running step has waited for a processor; it does
  * not count against the step's bound. */
 void prefill_tick(struct prefill *prefill, uint64_t starved_ns, uint64_t now_ns);
-/* Admit nothing more; prefill_idle tells when all is gone. */
+/* Admit nothing more; prefill_n_requests tells when all is gone. */
 void prefill_drain(struct prefill *prefill);
 
 /* ---- output, after every input ---- */
@@ -61,7 +64,6 @@ const struct engine_step *prefill_step(struct prefill *prefill, uint64_t now_ns)
 void prefill_clear(struct prefill *prefill);
 
 /* ---- looking ---- */
-bool prefill_idle(const struct prefill *prefill);
 struct engine *prefill_engine(struct prefill *prefill);
 struct bond *prefill_bond(struct prefill *prefill);
 uint32_t prefill_n_requests(const struct prefill *prefill);
