@@ -452,8 +452,8 @@ static void take_note(struct decode *decode, const struct kvt_note *note, uint64
 /* The pool is dry: the youngest go back to their routers, which place them again. */
 static void hand_back(struct decode *decode, uint64_t now_ns)
 {
-    uint64_t seqs[16];
-    size_t n = engine_yielded(decode->engine, seqs, 16);
+    uint64_t seqs[ENGINE_YIELDS_MAX];
+    size_t n = engine_yielded(decode->engine, seqs, ENGINE_YIELDS_MAX);
 
     for (size_t i = 0; i < n; i++) {
         struct engine_view view;

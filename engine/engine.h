@@ -25,6 +25,7 @@
 #include "wire/msg.h"
 
 #define ENGINE_SUSPECTS_MAX 8u /* suspects of a crash in one step */
+#define ENGINE_YIELDS_MAX 16u  /* handed back after one plan; more wait for the next */
 #define ENGINE_BATCH_MAX 4096u /* largest batch_max */
 
 struct engine;

@@ -389,8 +389,8 @@ static void take_note(struct prefill *prefill, const struct kvt_note *note, uint
 /* Hands back sequences for which the pool ran dry (only whole ones: others hold all they need). */
 static void hand_back(struct prefill *prefill, uint64_t now_ns)
 {
-    uint64_t seqs[16];
-    size_t n = engine_yielded(prefill->engine, seqs, 16);
+    uint64_t seqs[ENGINE_YIELDS_MAX];
+    size_t n = engine_yielded(prefill->engine, seqs, ENGINE_YIELDS_MAX);
 
     for (size_t i = 0; i < n; i++) {
         struct engine_view view;
