@@ -436,6 +436,31 @@ static void sources_are_converted(void **state)
     device_close(dev);
 }
 
+/* One number for the bits of many outputs. It is part of contract version 1: the same from every
+ * compiler; if it must change, so must the version. */
+#define CONTRACT_1_HASH UINT64_C(0x4aeed7499e25df35)
+
+static void bits_are_those_of_the_contract(void **state)
+{
+    struct device *dev = rig_device(NULL, 2);
+    uint64_t random = 2024, hash = UINT64_C(0xcbf29ce484222325);
+
+    (void)state;
+    for (uint32_t i = 0; i < 60; i++) {
+        struct shape shape = random_shape(&random);
+        struct operands in = make_operands(&shape, i + 500);
+        struct rig_tensor y = run_linear(dev, &in);
+
+        for (size_t at = 0; at < rig_bytes(&y); at++)
+            hash = (hash ^ ((const uint8_t *)y.data)[at]) * UINT64_C(0x100000001b3);
+        rig_tensor_drop(&y);
+        drop_operands(&in);
+    }
+    device_close(dev);
+    if (hash != CONTRACT_1_HASH)
+        fail_msg("the hash is 0x%016llx", (unsigned long long)hash);
+}
+
 static void unknown_tables_are_refused(void **state)
 {
     struct device_cfg cfg = {.table = "abacus", .n_threads = 1, .k_max = 64};
@@ -454,9 +479,13 @@ static void unknown_tables_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scalar_is_the_contract),      cmocka_unit_test(tables_agree),
-        cmocka_unit_test(rows_do_not_know_each_other), cmocka_unit_test(flushing_agrees),
-        cmocka_unit_test(experts_are_linears),         cmocka_unit_test(sources_are_converted),
+        cmocka_unit_test(scalar_is_the_contract),
+        cmocka_unit_test(tables_agree),
+        cmocka_unit_test(rows_do_not_know_each_other),
+        cmocka_unit_test(flushing_agrees),
+        cmocka_unit_test(experts_are_linears),
+        cmocka_unit_test(sources_are_converted),
+        cmocka_unit_test(bits_are_those_of_the_contract),
         cmocka_unit_test(unknown_tables_are_refused),
     };
 
