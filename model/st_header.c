@@ -284,8 +284,7 @@ static enum status check_places(const struct reader *r, struct safetensors_tenso
     const uint8_t *data = r->source->bytes + r->data_at, *end = data;
     const char *path = r->source->path;
 
-    if (n > 0)
-        qsort(at, n, sizeof(*at), by_place);
+    qsort(at, n, sizeof(*at), by_place);
     for (uint32_t i = 0; i < n; i++) {
         if (at[i].data < end)
             return model_fail(r->error, STATUS_MALFORMED,
@@ -387,7 +386,11 @@ enum status st_header_read(const struct st_source *source, struct arena *arena,
         status = tok_json_end(&r.json);
     if (status != STATUS_OK)
         return json_fail(&r, status);
-    return list->n == first && r.data_bytes == 0
-               ? STATUS_OK
-               : check_places(&r, list->at + first, list->n - first);
+    if (list->n == first && r.data_bytes == 0)
+        return STATUS_OK;
+    if (list->n == first)
+        return model_fail(error, STATUS_MALFORMED,
+                          "%.300s: has no tensor, but %" PRIu64 " bytes of data", source->path,
+                          r.data_bytes);
+    return check_places(&r, list->at + first, list->n - first);
 }

@@ -116,7 +116,7 @@ static const struct bad bad_headers[] = {
     {"{\"a\":" T("F32", "[1]", "0", "4") "}", 3, STATUS_MALFORMED, "is it truncated?"},
     {"{\"a\":" T("F32", "[1]", "18446744073709551612", "0") "}", 4, STATUS_MALFORMED, "not in"},
     {"{\"a\":" T("F32", "[1]", "0", "4") "}   ", 5, STATUS_MALFORMED, "end at byte 4 of 5"},
-    {"{}", 5, STATUS_MALFORMED, "end at byte 0 of 5"},
+    {"{}", 5, STATUS_MALFORMED, "has no tensor, but 5 bytes of data"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, STATUS_MALFORMED, "'a' has no data_offsets"},
     {"{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, STATUS_MALFORMED, "'a' has no shape"},
     {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", 4, STATUS_MALFORMED, "'a' has no dtype"},
