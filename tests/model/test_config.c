@@ -303,7 +303,8 @@ static void test_generation(void **state)
     fixture_fini(&fixture);
 }
 
-/* $BATON_DATA/model_configs, or beside the tree: each loads, or is refused for a known reason. */
+/* $BATON_SHARED/data/model_configs, or beside the tree: each loads, or is refused for a known
+ * reason. */
 static void test_published(void **state)
 {
     static const struct {
@@ -317,7 +318,7 @@ static void test_published(void **state)
         {"Llama-3.1", NULL},
         {"Mixtral", NULL},
     };
-    const char *root = getenv("BATON_ROOT"), *data = getenv("BATON_DATA");
+    const char *root = getenv("BATON_ROOT"), *data = getenv("BATON_SHARED");
     char folder[512], path[1024];
     struct dirent *entry;
     int n = 0;
@@ -325,7 +326,7 @@ static void test_published(void **state)
 
     (void)state;
     if (data != NULL)
-        snprintf(folder, sizeof(folder), "%.400s/model_configs", data);
+        snprintf(folder, sizeof(folder), "%.400s/data/model_configs", data);
     else
         snprintf(folder, sizeof(folder), "%.400s/../shared/data/model_configs",
                  root != NULL ? root : ".");
