@@ -254,6 +254,17 @@ static void a_second_signal_does_not_wait(void **state)
     run_free(up);
 }
 
+/* How often it has been printed on stderr by now. */
+static size_t n_printed(struct run *run, const char *text)
+{
+    size_t n = 0;
+
+    run_pump(run);
+    for (const char *at = run->err.text; (at = strstr(at, text)) != NULL; at++)
+        n++;
+    return n;
+}
+
 /* A crash (not a kill) is reported with the requests of the step that ran; two of them, and the
  * request is out of service, while others go on. */
 static void crashes_are_told(void **state)
@@ -273,16 +284,19 @@ static void crashes_are_told(void **state)
     answer.n = 0;
     ask_request(&request, "poison", 1, 60);
     assert_int_equal(baton_generate(baton, &request, &stream), BATON_OK);
-    for (size_t i = 0; i < 2; i++) {
+    /* A death between two steps is nobody's fault and not told: then once more. */
+    for (size_t n_deaths = 1; n_printed(up, "a crash was told") < 2; n_deaths++) {
+        assert_true(n_deaths <= 5);
         stream_until(baton, &answer, answer.n + 3);
         assert_int_equal(kill(run_node(up, "d"), SIGABRT), 0);
+        while (n_printed(up, "a node starts again") < n_deaths)
+            run_await_err(up, "\n");
     }
     do
         ask_next(baton, &event);
     while (event.kind == BATON_TOKEN);
     assert_int_equal(event.kind, BATON_FAILED);
     assert_int_equal(event.code, STATUS_POISONED);
-    run_await_err(up, "a crash was told to a router");
     ask_request(&request, "poison", 2, 10);
     assert_int_equal(ask(baton, &request, &answer), BATON_REFUSED);
     assert_int_equal(answer.last.code, STATUS_POISONED);
