@@ -366,11 +366,31 @@ static inline size_t attn_place(const struct attn_part *part, uint32_t row, uint
            (size_t)(part->kv_head * group + r % group) * part->op->head_dim;
 }
 
+/* Tokens from first up to end, which is not one of them. */
+struct attn_span {
+    uint32_t first, end;
+};
+
+/* What a row sees; adds it to what any and every row sees. */
+static inline struct attn_span attn_see(struct attn_run *run, uint32_t row)
+{
+    const struct op_attention *op = run->part->op;
+    uint32_t group = op->n_heads / op->n_kv_heads;
+    uint32_t end = run->part->seq->position + (run->part->row + row) / group + 1;
+    uint32_t first = op->window > 0 && end > op->window ? end - op->window : 0;
+
+    run->first = first < run->first ? first : run->first;
+    run->end = end > run->end ? end : run->end;
+    run->full_first = first > run->full_first ? first : run->full_first;
+    run->full_end = end < run->full_end ? end : run->full_end;
+    return (struct attn_span){first, end};
+}
+
 /* Packs q and finds what the rows see. */
 static void attn_begin(struct attn_run *run)
 {
     const struct op_attention *op = run->part->op;
-    uint32_t group = op->n_heads / op->n_kv_heads, dim = op->head_dim;
+    uint32_t dim = op->head_dim;
     struct attn_work *work = run->work;
 
     memset(work->q, 0, dim * sizeof(work->q[0]));
@@ -379,16 +399,11 @@ static void attn_begin(struct attn_run *run)
     run->first = run->full_end = UINT32_MAX;
     run->end = run->full_first = 0;
     for (uint32_t r = 0; r < run->part->n_rows; r++) {
-        uint32_t end = run->part->seq->position + (run->part->row + r) / group + 1;
-        uint32_t first = op->window > 0 && end > op->window ? end - op->window : 0;
+        struct attn_span span = attn_see(run, r);
         size_t at = attn_place(run->part, r, op->q_stride);
 
-        work->end[r] = (float)end;
-        work->first[r] = (float)first;
-        run->first = first < run->first ? first : run->first;
-        run->end = end > run->end ? end : run->end;
-        run->full_first = first > run->full_first ? first : run->full_first;
-        run->full_end = end < run->full_end ? end : run->full_end;
+        work->end[r] = (float)span.end;
+        work->first[r] = (float)span.first;
         if (run->items == ATTN_PAIRS) {
             for (uint32_t i = 0; i < dim / 2; i++)
                 memcpy(&work->q[i][r], (const uint16_t *)op->q + at + 2 * (size_t)i, 4);
@@ -423,7 +438,7 @@ static void attn_end(const struct attn_run *run, uint32_t vec)
     }
 }
 
-static void rows_attention(const struct attn_part *part)
+static void many_attention(const struct attn_part *part)
 {
     struct attn_run run = {.part = part,
                            .work = part->work,
@@ -448,6 +463,23 @@ static void rows_attention(const struct attn_part *part)
     }
     for (uint32_t vec = 0; vec < run.n_vecs; vec++)
         attn_end(&run, vec);
+}
+
+#endif
+
+#include "kernels/cpu/attn_few_kernel.h"
+
+#ifdef VEC_ANY
+
+static void rows_attention(const struct attn_part *part)
+{
+#ifdef ATTN_FEW
+    if (part->n_rows <= ATTN_FEW) {
+        few_attention(part);
+        return;
+    }
+#endif
+    many_attention(part);
 }
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "kernels/bf16.h"
+#include "kernels/cpu/sample.h"
 #include "tests/kernels/rig.h"
 
 #define TABLES_MAX 8u
@@ -312,7 +313,7 @@ static void random_request(struct request *request, uint64_t *random, uint32_t v
 static struct rig_tensor random_logits(uint64_t *random, uint32_t n)
 {
     struct rig_tensor logits = rig_tensor_random(n, OP_F32, 4.0f, rig_random(random) >> 8);
-    uint32_t kind = rig_below(random, 8);
+    uint32_t kind = rig_below(random, 10);
     float *z = logits.data;
 
     for (uint32_t i = 0; i < n; i++) {
@@ -327,7 +328,11 @@ static struct rig_tensor random_logits(uint64_t *random, uint32_t n)
         else if (kind == 4)
             z[i] = rig_below(random, 2) ? 0.0f : -0.0f;
         else if (kind == 5)
-            z[i] = (float)(1.0 + 1e-7 * rig_below(random, 5)); /* neighbours: u are equal */
+            z[i] = 1.75f + 0x1p-23f * (float)rig_below(random, 9); /* T 1.7: some u are equal */
+        else if (kind == 6)
+            z[i] = 1e8f; /* the noise is below a unit in the last place */
+        else if (kind == 7)
+            z[i] = i % 1000 == 0 ? 1.0f : 1.0f - 0x1p-24f; /* masses with all bits set */
     }
     return logits;
 }
@@ -366,8 +371,8 @@ static void tables_agree(void **state)
     CHECK(n <= TABLES_MAX);
     for (size_t t = 0; t < n; t++)
         devs[t] = rig_device(names[t], 1 + (uint32_t)t);
-    for (uint32_t i = 0; i < 150; i++) {
-        uint32_t vocab = 20 + rig_below(&random, i % 10 == 0 ? 6000 : 700);
+    for (uint32_t i = 0; i < 250; i++) {
+        uint32_t vocab = 20 + rig_below(&random, i % 10 == 0 ? 20000 : 700);
         uint32_t n_rows = 1 + rig_below(&random, 16), stride = vocab + rig_below(&random, 5);
         struct rig_tensor logits = random_logits(&random, stride * n_rows);
         struct op_sampled *truth;
@@ -388,6 +393,42 @@ static void tables_agree(void **state)
     }
     for (size_t t = 0; t < n; t++)
         device_close(devs[t]);
+}
+
+/* The rarest noise wins from far below: an id that a bound on it must not leave out. */
+static void rare_noise_wins(void **state)
+{
+    enum { N = 4096 };
+    const char *names[TABLES_MAX];
+    size_t n = device_tables(names, TABLES_MAX);
+    struct rig_tensor logits = rig_tensor_make(N, OP_F32);
+    uint32_t found = 0;
+
+    (void)state;
+    for (uint32_t position = 0; found < 4; position++) {
+        for (uint32_t token = 1; token < N; token++) {
+            struct op_sampling params = NEUTRAL;
+            float noise = sample_noise(params.seed, position, token);
+
+            if (noise < 13.0f)
+                continue;
+            params.position = position;
+            params.temperature = 1.5f;
+            for (uint32_t i = 0; i < N; i++)
+                ((float *)logits.data)[i] = -100.0f;
+            ((float *)logits.data)[0] = 0.0f;
+            ((float *)logits.data)[token] =
+                -1.5f * (noise - sample_noise(params.seed, position, 0) - 1e-3f);
+            for (size_t t = 0; t < n; t++) {
+                struct device *dev = rig_device(names[t], 1);
+
+                assert_int_equal(token_of(dev, &logits, &params), token);
+                device_close(dev);
+            }
+            found++;
+        }
+    }
+    rig_tensor_drop(&logits);
 }
 
 /* A vocabulary of its true size: the scalar table is too slow for many, so the vector tables are
@@ -441,6 +482,7 @@ int main(void)
         cmocka_unit_test(logprobs_are_those_of_the_softmax),
         cmocka_unit_test(lists_change_what_they_name),
         cmocka_unit_test(tables_agree),
+        cmocka_unit_test(rare_noise_wins),
         cmocka_unit_test(rows_do_not_know_each_other),
     };
 
