@@ -6,6 +6,7 @@
 
 #include "bench/bench.h"
 #include "cli/commands.h"
+#include "cli/make_model.h"
 #include "cli/process.h"
 #include "cli/tokenize.h"
 #include "cli/version.h"
@@ -41,6 +42,7 @@ static const struct command commands[] = {
     {"keygen", command_keygen, "make the keys of a fleet"},
     {"check-config", command_check_config, "check a fleet file, and show what is in force"},
     {"bench", command_bench, "measure, beside what this machine can do"},
+    {"make-model", command_make_model, "write a checkpoint of random weights from a config.json"},
     {"tokenize", command_tokenize, "text to tokens and back, chat templates"},
     {"version", command_version, "print the version"},
     {"help", command_help, "print this"},

@@ -1,0 +1,116 @@
+/* The command line of `baton make-model`; the work is in model/make_model.c. Main thread only. */
+#include "cli/make_model.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cli/process.h"
+#include "cli/words.h"
+#include "model/make_model.h"
+#include "model/safetensors.h"
+
+static const char help[] =
+    "Usage: baton make-model --config FILE --seed N --out FOLDER [OPTIONS]\n\n"
+    "Writes a checkpoint with random weights in Hugging Face's format. FILE is a config.json or\n"
+    "the folder of one; FOLDER must not exist or be empty. The same seed gives the same values,\n"
+    "whatever the shards.\n\n"
+    "  --dtype TYPE         bf16, fp16 or fp32; else what the config says\n"
+    "  --shard-bytes N      most bytes of weights in a file; else 5 GiB\n"
+    "  --deviation X        standard deviation of the weights; else initializer_range\n"
+    "  --tokenizer FOLDER   copy the tokenizer and chat template of this checkpoint\n";
+
+/* A whole number of the command line, or false with a sentence. NULL leaves *out as it is. */
+static bool read_number(const char *name, const char *text, uint64_t *out)
+{
+    char *end;
+
+    if (text == NULL)
+        return true;
+    uint64_t value = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0') {
+        process_complain("make-model: %s is '%.40s'; a whole number is expected", name, text);
+        return false;
+    }
+    *out = value;
+    return true;
+}
+
+static bool read_dtype(const char *text, struct make_model_args *args)
+{
+    static const enum op_dtype dtypes[] = {OP_BF16, OP_F16, OP_F32};
+
+    if (text == NULL)
+        return true;
+    args->dtype_given = true;
+    for (size_t i = 0; i < sizeof(dtypes) / sizeof(dtypes[0]); i++) {
+        args->dtype = dtypes[i];
+        if (strcmp(text, safetensors_dtype_name(dtypes[i])) == 0)
+            return true;
+    }
+    process_complain("make-model: --dtype is '%.40s'; bf16, fp16 or fp32 is expected", text);
+    return false;
+}
+
+static bool read_deviation(const char *text, struct make_model_args *args)
+{
+    char *end;
+
+    if (text == NULL)
+        return true;
+    args->deviation = strtod(text, &end);
+    if (end != text && *end == '\0' && args->deviation > 0)
+        return true;
+    process_complain("make-model: --deviation is '%.40s'; a number above 0 is expected", text);
+    return false;
+}
+
+static enum exit_code run(const struct make_model_args *args)
+{
+    const struct clock clock = clock_monotonic();
+    const uint64_t start_ns = clock_now_ns(&clock);
+    struct make_model_result result;
+    struct model_error error = {""};
+    enum status status = make_model(args, &error, &result);
+
+    if (status != STATUS_OK) {
+        process_complain("%s", error.text[0] ? error.text : status_text(status));
+        return EXIT_FAILED;
+    }
+    double seconds = (double)(clock_now_ns(&clock) - start_ns) / 1e9;
+    printf("%s: %u tensors, %.1f MB in %u file%s, %.1f s, %.0f MB/s\n", args->out,
+           (unsigned)result.n_tensors, (double)result.bytes / 1e6, (unsigned)result.n_files,
+           result.n_files == 1 ? "" : "s", seconds, (double)result.bytes / 1e6 / seconds);
+    return EXIT_DONE;
+}
+
+enum exit_code command_make_model(int n_args, char **args)
+{
+    struct words words = {.at = args, .n = n_args};
+    struct make_model_args make = {.config = NULL};
+
+    if (words_flag(&words, "--help")) {
+        fputs(help, stdout);
+        return EXIT_DONE;
+    }
+    make.config = words_value(&words, "--config");
+    make.out = words_value(&words, "--out");
+    make.tokenizer = words_value(&words, "--tokenizer");
+    const char *seed = words_value(&words, "--seed");
+    if (!read_number("--seed", seed, &make.seed) ||
+        !read_number("--shard-bytes", words_value(&words, "--shard-bytes"), &make.shard_bytes) ||
+        !read_dtype(words_value(&words, "--dtype"), &make) ||
+        !read_deviation(words_value(&words, "--deviation"), &make))
+        return EXIT_USAGE;
+    if (words_option(&words) != NULL) {
+        process_complain("make-model: '%s' is not understood", words_option(&words));
+        return EXIT_USAGE;
+    }
+    if (make.config == NULL || make.out == NULL || seed == NULL || words.n > 0) {
+        fputs(help, stderr);
+        return EXIT_USAGE;
+    }
+    return run(&make);
+}
