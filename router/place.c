@@ -134,6 +134,7 @@ static void send_d(struct router *router, struct router_req *req, uint32_t d, ui
     if (!PLANTED(16) || req->generation == 0)
         req->generation++;
     req->d = d;
+    router->n_lone -= req->lone_ns != 0;
     req->lone_ns = 0;
     req->d_blocks = kvgeom_blocks(req->n_prompt + n_emitted) + 1;
     node->n_reqs++;
@@ -181,7 +182,8 @@ static bool place_one(struct router *router, struct router_req *req, uint64_t no
 
 void router_place(struct router *router, uint64_t now_ns)
 {
-    while (router->queue_head != ROUTER_NONE)
+    /* Who is computed and waits for a D comes first, or those behind take its room for ever. */
+    while (router->n_lone == 0 && router->queue_head != ROUTER_NONE)
         if (!place_one(router, &router->reqs[router->queue_head], now_ns))
             break;
 }
@@ -207,8 +209,10 @@ void router_rereserve(struct router *router, struct router_req *req, uint64_t no
     CHECK(req->p != ROUTER_NONE && req->d == ROUTER_NONE);
     d = choose_d(router, req->p, blocks, now_ns);
     if (d == ROUTER_NONE) { /* asked again at the next tick */
-        if (req->lone_ns == 0)
+        if (req->lone_ns == 0) {
             req->lone_ns = now_ns;
+            router->n_lone++;
+        }
         return;
     }
     router->counts.rereserved++;
@@ -261,6 +265,8 @@ void router_unplace_p(struct router *router, struct router_req *req, bool say)
     if (say)
         tell(router, req, req->p);
     req->p = ROUTER_NONE;
+    router->n_lone -= req->lone_ns != 0;
+    req->lone_ns = 0;
 }
 
 void router_unplace_d(struct router *router, struct router_req *req, bool say)

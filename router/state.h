@@ -113,6 +113,7 @@ struct router {
     struct idmap *map;   /* request id -> index in reqs */
     struct idmap *links; /* link of a node -> index in nodes */
     uint32_t queue_head, queue_tail, n_queued;
+    uint32_t n_lone; /* requests whose P holds them and that no D has taken */
     struct tokenizer_workspace *work;
     char fingerprint[WIRE_NAME_MAX + 1]; /* of the fleet; empty: no node yet */
     char numerics[WIRE_NAME_MAX + 1];

@@ -152,6 +152,23 @@ static void full_d_costs_no_second_prefill(void **state)
     assert_null(rig_answer(&rig, RIG_P_LINK, WIRE_KIND_JOB));
 }
 
+static void who_waits_for_a_d_comes_first(void **state)
+{
+    struct wire_msg job;
+
+    (void)state;
+    rig_fleet(&rig, 1);
+    (void)rig_generate(&rig, 10, 5);
+    job = job_at(RIG_P_LINK);
+    rig_first(&rig, &job, 0, 'a');
+    rig_failed(&rig, RIG_D_LINK, RIG_D, &job, STATUS_FULL);
+    (void)rig_generate(&rig, 20, 5); /* would take the room that the first one needs */
+    assert_null(rig_answer(&rig, RIG_D_LINK, WIRE_KIND_JOB));
+    rig_wait(&rig, 100);
+    assert_int_equal(job_at(RIG_D_LINK).job.prompt.n, 10);
+    assert_int_equal(job_at(RIG_P_LINK).job.prompt.n, 20);
+}
+
 static void gives_up_after_attempts_max(void **state)
 {
     (void)state;
@@ -481,6 +498,7 @@ int main(void)
         T(lost_p_before_first_token_starts_again),
         T(lost_d_in_decode_continues_elsewhere),
         T(full_d_costs_no_second_prefill),
+        T(who_waits_for_a_d_comes_first),
         T(gives_up_after_attempts_max),
         T(two_crashes_quarantine_the_prompt),
         T(refusals_have_a_sentence),
