@@ -39,6 +39,9 @@ static enum status read_kind(const struct config_reader *r, const char *field, c
 
     if (now != NULL && old != NULL && !json_equal(now, old))
         return config_bad(r, STATUS_MALFORMED, field, object, "rope_type and type differ");
+    if (now == NULL && old != NULL && r->family == MODEL_GEMMA3)
+        return config_bad(r, STATUS_UNSUPPORTED, field, object,
+                          "the reference's versions read `type` differently here; write rope_type");
     if (name != NULL && r->family == MODEL_PHI3 &&
         (strcmp(name, "su") == 0 || strcmp(name, "yarn") == 0))
         name = "longrope"; /* what its older files call it */

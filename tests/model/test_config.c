@@ -233,6 +233,8 @@ static const struct {
     {"{\"model_type\":\"qwen3\",\"num_hidden_layers\":1,\"layer_types\":[\"sliding_attention\"]}",
      "layer 0 slides, but there is no window"},
     {"{\"model_type\":\"gemma2\",\"sliding_window\":null}", "layer 0 slides"},
+    {"{\"model_type\":\"gemma3_text\",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}}",
+     "write rope_type"},
     {"{\"model_type\":\"gemma3_text\",\"use_bidirectional_attention\":true}", "not supported"},
     {"{\"model_type\":\"gemma3_text\",\"rope_parameters\":{\"rope_theta\":1}}",
      "an object of full_attention and sliding_attention"},
