@@ -419,6 +419,9 @@ static void take_landed(struct decode *decode, struct decode_req *req, const str
         req_close(decode, req, STATUS_PROTOCOL, false, now_ns);
         return;
     }
+    /* P tells the router too, but D's stream may overtake it. */
+    req->ledger.prefill_queue_us = first.first.ledger.prefill_queue_us;
+    req->ledger.prefill_us = first.first.ledger.prefill_us;
     req->ledger.transfer_us = note->transfer_us;
     req->ledger.transfer_bytes = note->bytes;
     req->ledger.transfer_path =

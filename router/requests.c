@@ -183,6 +183,10 @@ static void take_done(struct router *router, struct router_req *req, bool from_d
     snprintf(req->reason, sizeof(req->reason), "%.*s", (int)done->reason.len, done->reason.at);
     snprintf(req->path, sizeof(req->path), "%.*s", (int)done->ledger.transfer_path.len,
              done->ledger.transfer_path.at);
+    if (req->ledger.prefill_us == 0) { /* P's own word was overtaken */
+        req->ledger.prefill_queue_us = done->ledger.prefill_queue_us;
+        req->ledger.prefill_us = done->ledger.prefill_us;
+    }
     req->ledger.transfer_us += done->ledger.transfer_us;
     req->ledger.transfer_bytes += done->ledger.transfer_bytes;
     req->ledger.decode_queue_us += done->ledger.decode_queue_us;

@@ -255,6 +255,25 @@ static void queue_is_bounded_in_length_and_time(void **state)
     assert_true(router_idle(rig.router));
 }
 
+static void an_overtaken_first_leaves_no_gap_in_the_ledger(void **state)
+{
+    struct wire_msg job, msg;
+
+    (void)state;
+    rig_fleet(&rig, 1);
+    (void)rig_generate(&rig, 10, 2);
+    job = job_at(RIG_P_LINK);
+    rig_token(&rig, RIG_D_LINK, RIG_D, &job, 0, 'a', "");
+    rig_token(&rig, RIG_D_LINK, RIG_D, &job, 1, 'b', "length");
+    wire_msg_init(&msg, WIRE_KIND_DONE);
+    msg.req = job.req;
+    msg.attempt = msg.generation = 1;
+    msg.done.n_tokens = 2;
+    msg.done.ledger.prefill_us = 77;
+    rig_node(&rig, RIG_D_LINK, RIG_D, &msg);
+    assert_int_equal(rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_DONE)->done.ledger.prefill_us, 77);
+}
+
 static void credits_hold_tokens_back(void **state)
 {
     struct wire_msg job, msg, accepted;
@@ -503,6 +522,7 @@ int main(void)
         T(two_crashes_quarantine_the_prompt),
         T(refusals_have_a_sentence),
         T(queue_is_bounded_in_length_and_time),
+        T(an_overtaken_first_leaves_no_gap_in_the_ledger),
         T(credits_hold_tokens_back),
         T(attach_takes_a_stream_over),
         T(text_is_whole_characters),
