@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -50,6 +51,7 @@ struct up_child {
 static void print_log(const struct up_child *child, const char *line, size_t len)
 {
     const char *name = child->cfg.node->name;
+    struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
     char text[LINE_BYTES_MAX + 128];
     int n;
 
@@ -60,8 +62,9 @@ static void print_log(const struct up_child *child, const char *line, size_t len
                      (int)len, line);
     else
         n = snprintf(text, sizeof(text), "%-8s| %.*s\n", name, (int)len, line);
-    if (write(STDERR_FILENO, text, (size_t)n) < 0)
-        return; /* nobody reads our log */
+    /* A reader that has stopped must not stop the supervisor: the line is lost. */
+    if (poll(&fd, 1, 0) == 1 && write(STDERR_FILENO, text, (size_t)n) < 0)
+        return;
 }
 
 static void take_line(struct up_pipe *pipe, size_t len)
