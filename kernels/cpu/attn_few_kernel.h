@@ -142,21 +142,38 @@ ATTN_INLINE void few_scores(const struct attn_run *run, struct attn_few *few, ui
         factor[r] = few_softmax(run, few, tile, row + r, s[r], pairs);
 }
 
-/* Numbers d.. of V as items: those of a token, or the pairs of two. */
+/* 64 numbers of two tokens as 64 pairs. */
+ATTN_INLINE void few_pairs_of_64(const uint8_t *even, const uint8_t *odd, w16 out[4])
+{
+    const w16 low = _mm512_set_epi32(0x2f000f, 0x2e000e, 0x2d000d, 0x2c000c, 0x2b000b, 0x2a000a,
+                                     0x290009, 0x280008, 0x270007, 0x260006, 0x250005, 0x240004,
+                                     0x230003, 0x220002, 0x210001, 0x200000);
+    const w16 high = w_add(low, w_set1(0x100010));
+
+    for (uint32_t i = 0; i < 2; i++) {
+        w16 a = _mm512_loadu_si512(even + 64 * i), b = _mm512_loadu_si512(odd + 64 * i);
+
+        out[2 * i] = _mm512_permutex2var_epi16(a, low, b);
+        out[2 * i + 1] = _mm512_permutex2var_epi16(a, high, b);
+    }
+}
+
+/* 16 * vecs numbers from d on of V as items: those of a token, or the pairs of two. */
 ATTN_INLINE void few_items(const uint8_t *v, uint32_t dim, uint32_t item, uint32_t d, uint32_t vecs,
                            w16 *out, bool pairs)
 {
-    for (uint32_t i = 0; i < vecs; i++) {
-        if (pairs) {
-            const uint8_t *even = v + 2 * ((size_t)2 * item * dim + d + 16 * i);
-            __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)even));
-            __m512i high =
-                _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(even + 2 * (size_t)dim)));
+    const uint8_t *even = v + 2 * ((size_t)2 * item * dim + d), *odd = even + 2 * (size_t)dim;
 
-            out[i] = _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
-        } else {
+    if (!pairs) {
+        for (uint32_t i = 0; i < vecs; i++)
             out[i] = _mm512_loadu_si512(v + 4 * ((size_t)item * dim + d + 16 * i));
-        }
+    } else if (vecs == 4) {
+        few_pairs_of_64(even, odd, out);
+    } else {
+        __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)even));
+        __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)odd));
+
+        out[0] = _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
     }
 }
 

@@ -21,7 +21,8 @@
 #define SAMPLE_INLINE static inline __attribute__((always_inline))
 #define SAMPLE_PIVOTS 8u
 #define SAMPLE_CARRY 128u /* vectors whose lower masses, 24 bits, fit into a lane */
-#define SAMPLE_FEW 32u    /* candidates that are looked at one by one */
+#define SAMPLE_EVERY 32u
+#define SAMPLE_FEW 32u /* candidates that are looked at one by one */
 
 /* 16 numbers of n from i on; past the end -inf. */
 SAMPLE_INLINE v16 sample_load(const float *p, uint32_t i, uint32_t n)
@@ -235,21 +236,13 @@ static void sample_narrow(struct sample_search *search, uint64_t target)
 }
 
 /* The largest z among the candidates whose weight reaches the target (of top_p: that share of all
- * the candidates'); -inf where all together do not. */
-static float sample_search_run(struct sample_search *search, float most, uint64_t target,
-                               float top_p)
+ * the candidates'); -inf where all together do not. The first pivots are there, descending. */
+static float sample_search_from(struct sample_search *search, float most, uint64_t target,
+                                float top_p)
 {
-    static const float distances[SAMPLE_PIVOTS] = {0.5f, 1.5f, 3.0f, 5.0f, 7.0f, 10.0f, 14.0f};
-    float unit = search->counts ? 1.0f : search->temperature;
-
     search->low = sample_key(-FLT_MAX);
     search->high = sample_key(most) + 1;
     search->above = 0;
-    for (uint32_t p = 0; p + 1 < SAMPLE_PIVOTS; p++) {
-        float pivot = most - distances[p] * unit;
-
-        search->pivots[p] = sample_key(pivot > -FLT_MAX ? pivot : -FLT_MAX);
-    }
     for (bool first = true;; first = false) {
         search->pivots[SAMPLE_PIVOTS - 1] = search->low;
         if (search->counts)
@@ -271,6 +264,55 @@ static float sample_search_run(struct sample_search *search, float most, uint64_
             search->pivots[p] = search->low + (uint32_t)(part / SAMPLE_PIVOTS);
         }
     }
+}
+
+/* Puts a first pivot into its place among p others. */
+static void sample_pivot(struct sample_search *search, uint32_t p, float pivot, float most)
+{
+    uint32_t key = sample_key(pivot > -FLT_MAX ? pivot : -FLT_MAX);
+
+    if (key > sample_key(most))
+        key = sample_key(most);
+    for (; p > 0 && search->pivots[p - 1] < key; p--)
+        search->pivots[p] = search->pivots[p - 1];
+    search->pivots[p] = key;
+}
+
+/* First pivots at distances from the largest z: in units of the temperature, that is in natural
+ * logarithms of a mass, where it is masses that count. Good where few ids have most of it. */
+static void sample_pivots_below(struct sample_search *search, float most, float unit)
+{
+    static const float distances[SAMPLE_PIVOTS - 1] = {0.5f, 1.5f, 3.0f, 5.0f, 7.0f, 10.0f, 14.0f};
+
+    for (uint32_t p = 0; p + 1 < SAMPLE_PIVOTS; p++)
+        sample_pivot(search, p, most - distances[p] * unit, most);
+}
+
+/* sample_search_from with first pivots of its own. In a long row four of them stand around what a
+ * search among every SAMPLE_EVERY-th vector found: good where the threshold lies among very many.
+ * A bad guess costs time, never bits. */
+static float sample_search_run(struct sample_search *search, float most, uint64_t target,
+                               float top_p)
+{
+    static const float offsets[4] = {0.3f, 0.06f, -0.06f, -0.3f};
+    struct sample_search rough = *search;
+    float unit = search->counts ? 1.0f : search->temperature, guess;
+
+    sample_pivots_below(search, most, unit);
+    if (search->n < SAMPLE_EVERY * 256 || search->from == search->into)
+        return sample_search_from(search, most, target, top_p);
+    rough.n = 0;
+    for (uint32_t i = 0; i + 16 <= search->n; i += 16 * SAMPLE_EVERY, rough.n += 16)
+        v_store(search->into + rough.n, v_load(search->from + i));
+    rough.from = rough.into;
+    sample_pivots_below(&rough, most, unit);
+    guess = sample_search_from(&rough, most, target / SAMPLE_EVERY + 1, top_p);
+    sample_pivot(search, 0, most - 0.5f * unit, most);
+    sample_pivot(search, 1, most - 2.0f * unit, most);
+    sample_pivot(search, 2, most - 5.0f * unit, most);
+    for (uint32_t p = 0; p < 4; p++)
+        sample_pivot(search, 3 + p, guess + offsets[p] * unit, most);
+    return sample_search_from(search, most, target, top_p);
 }
 
 /* The smallest z whose u is that of z. */

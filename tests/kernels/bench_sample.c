@@ -1,7 +1,7 @@
 /* Microseconds of a row of 128256 logits by kinds of request, on one thread, best of many in wall
  * time; no test, run by hand:
  *     bench_kernels_sample [table] [rounds]
- * Logits are those of a language model in shape: most lie 10 to 25 below the largest. */
+ * in three shapes of logits: as a language model has them, and two where thousands of ids count. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +31,7 @@ int main(int argc, char **argv)
         {"top-k 50, top-p 0.95", 0.7f, 0.95f, 0.0f, 1.0f, 50, 0, 0},
         {"min-p 0.05", 0.7f, 1.0f, 0.05f, 1.0f, 0, 0, 0},
     };
+    static const char *const shapes[] = {"like a model", "wide", "nearly flat"};
     struct device *dev = rig_device(argc > 1 ? argv[1] : NULL, 1);
     uint32_t rounds = argc > 2 ? (uint32_t)atoi(argv[2]) : 300;
     struct rig_tensor logits = rig_tensor_make(VOCAB, OP_F32);
@@ -39,18 +40,20 @@ int main(int argc, char **argv)
     struct op_sampled out;
     uint64_t random = 3;
 
-    for (uint32_t shape = 0; shape < 2; shape++) {
+    for (uint32_t shape = 0; shape < 3; shape++) {
         for (uint32_t i = 0; i < VOCAB; i++) {
             float sum = 0.0f;
 
             for (int j = 0; j < 4; j++)
                 sum += (float)(int32_t)(rig_random(&random) >> 32) * 0x1p-31f;
-            /* Half of a model's width, or all of one: the second is nearly flat. */
-            ((float *)logits.data)[i] =
-                shape == 0 ? sum * 3.0f + (i % 4001 == 0 ? 8.0f : 0.0f) : sum * 0.5f;
+            /* Some dozens of likely ids over a wide rest; that rest alone; and less wide. */
+            if (shape == 0)
+                sum = i % 4001 == 0 ? 16.0f + 2.0f * sum : 2.0f * sum;
+            else
+                sum *= shape == 1 ? 3.0f : 0.5f;
+            ((float *)logits.data)[i] = sum;
         }
-        printf("%s, table %s\n", shape == 0 ? "as of a model" : "nearly flat",
-               device_info(dev).table);
+        printf("%s, table %s\n", shapes[shape], device_info(dev).table);
         for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
             const struct kind *kind = &kinds[k];
             static struct bench_times times;
