@@ -16,7 +16,7 @@
 #include "kernels/ops.h"
 #include "model/model_error.h"
 
-#define MODEL_CONFIG_FILE_MAX ((size_t)1 << 20)
+#define MODEL_CONFIG_FILE_MAX ((size_t)256 << 10) /* a tree of it takes up to 100 times as much */
 #define MODEL_LAYERS_MAX 256u
 #define MODEL_VOCAB_MAX ((uint32_t)2 << 20)
 #define MODEL_POSITIONS_MAX ((uint32_t)1 << 20) /* of op_angles */
