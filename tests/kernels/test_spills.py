@@ -1,5 +1,5 @@
-"""No tile of a matrix product may keep sums on the stack: a compiler that spills them halves its
-speed. Looks at the object files of the instruction-set tables for vector moves to or from the stack.
+"""No tile of a matrix product may keep sums on the stack: spilling halves its speed. Looks at the
+object files of the instruction-set tables for vector moves to or from the stack.
 
 usage: test_spills.py FOLDER_OF_OBJECTS
 """
