@@ -16,8 +16,8 @@
 #include "kernels/ops.h"
 #include "model/model_error.h"
 
-/* The format allows 100 MB; 16 MiB are more than 100,000 tensors. */
-#define SAFETENSORS_HEADER_MAX ((uint64_t)16 << 20)
+/* The format allows 100 MB; 8 MiB are more than 60,000 tensors in one file. */
+#define SAFETENSORS_HEADER_MAX ((uint64_t)8 << 20)
 #define SAFETENSORS_INDEX_MAX ((size_t)16 << 20)
 #define SAFETENSORS_TENSORS_MAX 131072u /* of all files together */
 #define SAFETENSORS_FILES_MAX 1024u

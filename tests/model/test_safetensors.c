@@ -331,16 +331,27 @@ static void check_within_64_mib(const char *folder)
 #endif
 }
 
-/* The largest files that are still read, wrong at the very end. */
-static void test_refused_quickly(void **state)
+/* As many bytes as a header may have: `piece` again and again between two texts. */
+static char *repeated_header(const char *front, const char *piece, const char *back)
 {
-    char *header = large_header(100000, "\"x\":" T("F32", "[9]", "0", "4") "}");
+    const size_t max = (size_t)SAFETENSORS_HEADER_MAX - 8, n = strlen(piece);
+    char *text = malloc(max + 1), *at = text;
+
+    assert_non_null(text);
+    at = stpcpy(at, front);
+    while ((size_t)(at - text) + n + strlen(back) <= max)
+        at = stpcpy(at, piece);
+    strcpy(at, back);
+    return text;
+}
+
+static void check_refused_quickly(const char *what, char *header, const char *says)
+{
     struct fixture fixture;
     struct model_error error;
     struct safetensors *st = NULL;
     clock_t best = 0; /* processor time: other people's load is not ours */
 
-    (void)state;
     fixture_init(&fixture);
     fixture_write_safetensors(&fixture, "model.safetensors", header, 4);
     free(header);
@@ -351,13 +362,29 @@ static void test_refused_quickly(void **state)
         clock_t took = clock() - start;
         best = i == 0 || took < best ? took : best;
     }
-    assert_non_null(strstr(error.text, "need 36 bytes"));
-    print_message("refused in %.1f ms\n", (double)best * 1e3 / CLOCKS_PER_SEC);
+    if (strstr(error.text, says) == NULL)
+        fail_msg("%s: %s", what, error.text);
+    print_message("%s: refused in %.1f ms\n", what, (double)best * 1e3 / CLOCKS_PER_SEC);
 #ifndef SANITIZED
     assert_true(best < CLOCKS_PER_SEC / 10);
 #endif
     check_within_64_mib(fixture.folder);
     fixture_fini(&fixture);
+}
+
+/* The largest files that are still read, wrong at the very end. */
+static void test_refused_quickly(void **state)
+{
+    (void)state;
+    check_refused_quickly("wrong span", large_header(70000, "\"x\":" T("F32", "[9]", "0", "4") "}"),
+                          "need 36 bytes");
+    check_refused_quickly("wrong end", large_header(70000, "\"x\":" T("F32", "[0]", "0", "0") "}"),
+                          "end at byte 0 of 4");
+    check_refused_quickly("long text", repeated_header("{\"__metadata__\":{\"a\":\"", "x", "\"}}"),
+                          "no tensor, but 4 bytes");
+    check_refused_quickly("many values",
+                          repeated_header("{\"__metadata__\":{\"a\":[", "[1],", "1]}}"),
+                          "no tensor, but 4 bytes");
 }
 
 static void test_too_many(void **state)
