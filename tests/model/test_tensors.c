@@ -80,7 +80,7 @@ static void write_model(const struct fixture *fixture, const char *json, uint64_
 static struct safetensors *open_checked(const struct fixture *fixture)
 {
     struct model_error error;
-    struct safetensors *st;
+    struct safetensors *st = NULL;
 
     if (model_config_open(fixture->folder, &error, &config) != STATUS_OK ||
         safetensors_open(fixture->folder, &error, &st) != STATUS_OK ||
