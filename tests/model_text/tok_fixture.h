@@ -23,8 +23,16 @@
 #define TOK_KINDS(X)                                                                               \
     X(gpt2)                                                                                        \
     X(llama3)                                                                                      \
-    X(qwen2) X(o200k) X(tekken) X(deepseek) X(llama2) X(metaspace) X(unigram) X(unigram_bytes)     \
-        X(odd_steps) X(word_marks)
+    X(qwen2)                                                                                       \
+    X(o200k)                                                                                       \
+    X(tekken)                                                                                      \
+    X(deepseek)                                                                                    \
+    X(llama2)                                                                                      \
+    X(metaspace)                                                                                   \
+    X(unigram)                                                                                     \
+    X(unigram_bytes)                                                                               \
+    X(odd_steps)                                                                                   \
+    X(word_marks)
 
 extern const char *const tok_kinds[];
 extern const size_t tok_n_kinds;
