@@ -14,23 +14,35 @@
 #define ATTN_FEW_AT_ONCE 4u /* 4 rows by 64 tokens or numbers: 16 registers of sums */
 
 struct attn_few_state {
-    float m[ATTN_FEW], acc[ATTN_FEW][OPS_HEAD_DIM_MAX], l[ATTN_FEW][16];
+    float acc[ATTN_FEW][OPS_HEAD_DIM_MAX], l[ATTN_FEW][16], m[ATTN_FEW];
 };
 
 struct attn_few {
     _Alignas(64) uint32_t q[ATTN_FEW][OPS_HEAD_DIM_MAX]; /* fp32, or pairs */
     _Alignas(64) uint32_t k[OPS_HEAD_DIM_MAX][64];       /* [items][tokens] */
     _Alignas(64) uint32_t p[ATTN_FEW][64];               /* [items]: fp32, or pairs */
+    _Alignas(64) float s[ATTN_FEW_AT_ONCE][64];
     _Alignas(64) struct attn_few_state all, chunk;
     float first[ATTN_FEW], end[ATTN_FEW]; /* visible tokens of each row */
     const char *ahead, *ahead_end;        /* what is left to fetch of the next tile */
 };
 _Static_assert(sizeof(struct attn_few) <= ATTN_WORK_BYTES, "a thread's work has room for it");
 
+/* Some lines at a time, all along the tile: a burst would wait for itself. The rates below add up
+ * to one tile. */
 ATTN_INLINE void few_fetch(struct attn_few *few, uint32_t lines)
 {
     for (uint32_t i = 0; i < lines && few->ahead < few->ahead_end; i++, few->ahead += 64)
         __builtin_prefetch(few->ahead, 0, 2);
+}
+
+/* Loaded once, not folded into each product. */
+ATTN_INLINE w16 few_broadcast(uint32_t x)
+{
+    w16 w = w_set1(x);
+
+    __asm__("" : "+v"(w));
+    return w;
 }
 
 /* A tile of K as [items][tokens]. A quarter of a register takes four items of one token. */
@@ -53,7 +65,7 @@ static inline void few_transpose(struct attn_few *few, const uint8_t *k, uint32_
             w_transpose(w);
             for (uint32_t j = 0; j < 4; j++)
                 w_store(&few->k[i + j][t], w[j]);
-            few_fetch(few, 4);
+            few_fetch(few, 3);
         }
     }
 }
@@ -76,13 +88,14 @@ ATTN_INLINE v16 few_step(v16 sum, w16 a, w16 b, bool pairs)
 
 /* Exponentials of one row: s to p, m and l go on; returns the factor for what was before. */
 ATTN_INLINE v16 few_softmax(const struct attn_run *run, struct attn_few *few, uint32_t tile,
-                            uint32_t row, v16 s[4], bool pairs)
+                            uint32_t row, const float *scores, bool pairs)
 {
     static const float lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const struct op_attention *op = run->part->op;
-    v16 most = v_set1(few->chunk.m[row]), out = v_set1(-INFINITY), base, factor, l;
+    v16 most = v_set1(few->chunk.m[row]), out = v_set1(-INFINITY), base, factor, l, s[4];
 
     for (uint32_t g = 0; g < 4; g++) {
+        s[g] = v_load(scores + 16 * g);
         if (op->softcap > 0.0f)
             s[g] = v_mul(v_set1(op->softcap * MATH_LOG2E),
                          v_tanh(v_mul(s[g], v_set1(op->scale / op->softcap))));
@@ -131,15 +144,20 @@ ATTN_INLINE void few_scores(const struct attn_run *run, struct attn_few *few, ui
 
         for (uint32_t g = 0; g < 4; g++)
             k[g] = w_load(&few->k[i][16 * g]);
+        few_fetch(few, 2);
         for (uint32_t r = 0; r < n; r++) {
-            w16 q = w_set1(few->q[row + r][i]);
+            w16 q = few_broadcast(few->q[row + r][i]);
 
             for (uint32_t g = 0; g < 4; g++)
                 s[r][g] = few_step(s[r][g], q, k[g], pairs);
         }
     }
+    /* Through memory: a loop over rows that is not unrolled would keep all sums there. */
     for (uint32_t r = 0; r < n; r++)
-        factor[r] = few_softmax(run, few, tile, row + r, s[r], pairs);
+        for (uint32_t g = 0; g < 4; g++)
+            v_store(&few->s[r][16 * g], s[r][g]);
+    for (uint32_t r = 0; r < n; r++)
+        factor[r] = few_softmax(run, few, tile, row + r, few->s[r], pairs);
 }
 
 /* 64 numbers of two tokens as 64 pairs. */
@@ -191,8 +209,9 @@ ATTN_INLINE void few_values_of(struct attn_few *few, const uint8_t *v, uint32_t 
         w16 values[4];
 
         few_items(v, dim, item, d, vecs, values, pairs);
+        few_fetch(few, 3);
         for (uint32_t r = 0; r < n; r++) {
-            w16 p = w_set1(few->p[row + r][item]);
+            w16 p = few_broadcast(few->p[row + r][item]);
 
             for (uint32_t i = 0; i < vecs; i++)
                 sum[r][i] = few_step(sum[r][i], p, values[i], pairs);
