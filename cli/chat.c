@@ -65,7 +65,8 @@ static bool parse_number(const char *name, const char *text, double low, double 
     *out = strtod(text, &end);
     if (end != text && *end == '\0' && errno == 0 && *out >= low && *out <= high)
         return true;
-    process_complain("%s: expected a number from %g to %g, found '%.64s'", name, low, high, text);
+    process_complain("%s: expected a number from %.10g to %.10g, found '%.64s'", name, low, high,
+                     text);
     return false;
 }
 
@@ -254,7 +255,8 @@ static enum exit_code ask(struct chat *chat)
         code = follow(chat, baton, stream);
     else if (result == BATON_UNREACHABLE)
         process_complain("no router answers at %s within %d ms. Is the fleet up? Start it with\n"
-                         "  baton up %s",
+                         "  baton up %s\n"
+                         "If it is up, this file may name another address or other keys than its.",
                          chat->endpoint, chat->wait_ms, chat->config ? chat->config : "FLEET.yaml");
     else
         process_complain("%s", interrupted ? "interrupted" : baton_message(baton));

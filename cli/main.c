@@ -56,8 +56,9 @@ static enum exit_code command_help(int n_args, char **args)
     puts("Usage: baton COMMAND [...]\n");
     for (size_t i = 0; i < N_COMMANDS; i++)
         printf("  %-14s %s\n", commands[i].name, commands[i].help);
-    puts("\n`baton COMMAND --help` tells more. Every option of a fleet file can also be given\n"
-         "as --kv.blocks=1024 or BATON_KV_BLOCKS=1024; configs/reference.yaml has them all.\n\n"
+    puts("\n`baton COMMAND --help` tells more. Every option of a fleet file can also be\n"
+         "given as --kv.blocks=1024 or BATON_KV_BLOCKS=1024; configs/reference.yaml has\n"
+         "them all.\n\n"
          "Exit status: 0 done, 1 failed, 2 wrong command line, 3 wrong or refused\n"
          "configuration, 4 address or device not to be had, 5 nobody answers, 6 a node\n"
          "could not go on.");

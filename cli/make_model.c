@@ -14,11 +14,12 @@
 
 static const char help[] =
     "Usage: baton make-model --config FILE --seed N --out FOLDER [OPTIONS]\n\n"
-    "Writes a checkpoint with random weights in Hugging Face's format. FILE is a config.json or\n"
-    "the folder of one; FOLDER must not exist or be empty. The same seed gives the same values,\n"
-    "whatever the shards.\n\n"
+    "Writes a checkpoint with random weights in Hugging Face's format. FILE is a\n"
+    "config.json or the folder of one; FOLDER must not exist or be empty. The same\n"
+    "seed gives the same values, whatever the shards.\n\n"
     "  --dtype TYPE         bf16, fp16 or fp32; else what the config says\n"
-    "  --shard-bytes N      most bytes of weights in a file; else 5 GiB\n"
+    "  --shard-bytes N      most bytes of weights in a file, 5 GiB by default;\n"
+    "                       a larger tensor gets a file of its own\n"
     "  --deviation X        standard deviation of the weights; else initializer_range\n"
     "  --tokenizer FOLDER   copy the tokenizer and chat template of this checkpoint\n";
 

@@ -21,17 +21,20 @@
 
 static const char help[] =
     "Usage: baton tokenize [OPTIONS] TOKENIZER [FILE]\n\n"
-    "TOKENIZER is a tokenizer.json, a folder of a checkpoint, or `oracle` (the bytes of\n"
-    "the test model). The text comes from FILE or standard input and its ids are printed.\n\n"
-    "  --decode         the other way: ids in, separated by anything but digits; text out\n"
+    "TOKENIZER is a tokenizer.json, a folder of a checkpoint, or `oracle` (the bytes\n"
+    "of the test model). The text comes from FILE or standard input and its ids are\n"
+    "printed.\n\n"
+    "  --decode         the other way: ids in, separated by anything but digits;\n"
+    "                   text out\n"
     "  --count          print only how many ids there are\n"
     "  --pieces         print one id and its piece a line\n"
     "  --add-special    add what the model's texts begin and end with\n"
     "  --parse-special  special tokens written in the text become their ids\n"
     "  --skip-special   with --decode: special tokens leave no text\n"
-    "  --chat           the text is JSON: an array of messages, or an object with messages\n"
-    "                   and whatever else the template uses (tools, add_generation_prompt);\n"
-    "                   the chat template of the folder TOKENIZER is applied\n"
+    "  --chat           the text is JSON: an array of messages, or an object with\n"
+    "                   messages and whatever else the template uses (tools,\n"
+    "                   add_generation_prompt); the chat template of the folder\n"
+    "                   TOKENIZER is applied\n"
     "  --text           with --chat: print the prompt itself instead of its ids\n";
 
 struct request {
