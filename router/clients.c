@@ -253,7 +253,9 @@ static enum status prompt_ids(struct router *router, const struct wire_generate 
                               router->work, &out->at, &out->n);
     *why_out = "the text cannot be made into tokens";
     if (status == STATUS_OK && (out->n == 0 || out->n > WIRE_TOKENS_MAX))
-        return out->n == 0 ? STATUS_INVALID : STATUS_TOO_BIG;
+        status = out->n == 0 ? STATUS_INVALID : STATUS_TOO_BIG;
+    if (status == STATUS_TOO_BIG)
+        *why_out = "the text has more tokens than a request may have: shorten it";
     return status;
 }
 
