@@ -139,7 +139,11 @@ enum status keys_load(const char *path, struct keys *out, char why[KEYS_WHY_MAX]
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
-        return explain(errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, path, strerror(errno), why);
+        if (errno == ENOENT) {
+            return explain(STATUS_NOT_FOUND, path,
+                           "there is no such file. `baton keygen` makes the keys.", why);
+        }
+        return explain(STATUS_IO, path, strerror(errno), why);
     }
     char text[FILE_BYTES + 1];
     size_t len = 0;
