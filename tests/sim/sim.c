@@ -179,7 +179,8 @@ static void one_fault(struct sim *sim)
         return;
     if (draw == 0 && sim_fault_on(sim, SIM_FAULT_KILL)) {
         sim_kill(sim, proc, sim->now_ns + rand_between(&sim->rng, 10, 2000) * NS_PER_MS);
-    } else if (draw == 1 && sim_fault_on(sim, SIM_FAULT_FREEZE) && proc->alive) {
+    } else if (draw == 1 && sim_fault_on(sim, SIM_FAULT_FREEZE) && proc->alive &&
+               proc->frozen_until_ns <= sim->now_ns) { /* a shorter one would turn the order */
         proc->frozen_until_ns = sim->now_ns + rand_between(&sim->rng, 50, 8000) * NS_PER_MS;
         sim_trace(sim, proc, "frozen for %llu ms",
                   (unsigned long long)((proc->frozen_until_ns - sim->now_ns) / NS_PER_MS));
