@@ -437,6 +437,21 @@ static void take_landed(struct decode *decode, struct decode_req *req, const str
         req_close(decode, req, STATUS_PROTOCOL, false, now_ns);
 }
 
+/* A pair that does not come about must say why: the fleet would look idle and well. */
+static void log_pair(const struct kvt_note *note)
+{
+    char text[WIRE_ERROR_MAX];
+
+    if (note->kind == KVT_NOTE_PAIR_READY) {
+        LOG_INFO("decode", "paired with a prefill node", log_hex("peer", note->peer));
+        return;
+    }
+    snprintf(text, sizeof(text), "%.*s", (int)note->note_len,
+             note->note_len > 0 ? (const char *)note->note : "");
+    LOG_WARN("decode", "no pair with a prefill node", log_hex("peer", note->peer),
+             log_status(note->status), log_str("why", text));
+}
+
 static void take_note(struct decode *decode, const struct kvt_note *note, uint64_t now_ns)
 {
     struct decode_req *req = req_find(decode, &note->key.req, note->key.generation);
@@ -449,6 +464,8 @@ static void take_note(struct decode *decode, const struct kvt_note *note, uint64
         if (!req->quiet && !PLANTED(23))
             post_failed(decode, req, note->status);
         req_remove(decode, req);
+    } else if (note->kind == KVT_NOTE_PAIR_READY || note->kind == KVT_NOTE_PAIR_LOST) {
+        log_pair(note);
     }
 }
 

@@ -356,7 +356,7 @@ static void take_result(struct prefill *prefill, const struct engine_result *res
 
 /* ---- notes of the transfer protocol ---- */
 
-static void take_note(struct prefill *prefill, const struct kvt_note *note, uint64_t now_ns)
+static void take_note(struct prefill *prefill, const struct kvt_note *note)
 {
     struct prefill_req *req = req_find(prefill, &note->key.req, note->key.attempt);
 
@@ -383,7 +383,6 @@ static void take_note(struct prefill *prefill, const struct kvt_note *note, uint
     case KVT_NOTE_IN_CLOSED:
         break;
     }
-    (void)now_ns;
 }
 
 /* Hands back sequences for which the pool ran dry (only whole ones: others hold all they need). */
@@ -407,12 +406,12 @@ static void hand_back(struct prefill *prefill, uint64_t now_ns)
     }
 }
 
-static void follow_notes(struct prefill *prefill, uint64_t now_ns)
+static void follow_notes(struct prefill *prefill)
 {
     while (prefill->notes_seen < kvt_n_notes(prefill->kvt)) {
         const struct kvt_note note = *kvt_note_at(prefill->kvt, prefill->notes_seen++);
 
-        take_note(prefill, &note, now_ns);
+        take_note(prefill, &note);
     }
 }
 
@@ -424,12 +423,12 @@ static void settle(struct prefill *prefill, uint64_t now_ns)
 
     while (bond_take_lost(prefill->bond, &link))
         router_lost(prefill, link, now_ns);
-    follow_notes(prefill, now_ns);
+    follow_notes(prefill);
     if (prefill->step || prefill->step_started_ns)
         return;
     prefill->step = engine_plan(prefill->engine);
     hand_back(prefill, now_ns);
-    follow_notes(prefill, now_ns);
+    follow_notes(prefill);
 }
 
 /* ---- input ---- */
