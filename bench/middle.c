@@ -23,6 +23,7 @@
 static struct router_cfg core_cfg(void)
 {
     struct router_cfg cfg = {
+        .vocab = 256,
         .server = "bench",
         .model = MIDDLE_MODEL,
         .nodes_max = 256,

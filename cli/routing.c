@@ -63,6 +63,7 @@ static enum status open_shell(struct routing *routing)
     rand_entropy(cfg.core.key, sizeof(cfg.core.key));
     cfg.core.server = version_text();
     cfg.core.tok = routing->tok;
+    cfg.core.vocab = tokenizer_n_ids(routing->tok);
     status = router_shell_open(&cfg, process->loop, &routing->shell, why);
     if (status == STATUS_OK)
         return STATUS_OK;

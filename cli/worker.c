@@ -449,7 +449,11 @@ static void fill_setup(struct worker *worker, struct worker_setup *setup)
 
     fleet_fingerprint(fleet, worker->fingerprint, worker->numerics);
     host_identity(worker->host, cfg_bool(fleet->cfg, "kv.shared_memory"));
-    *setup = (struct worker_setup){.engine = engine, .eos = ORACLE_EOS, .host = worker->host};
+    *setup = (struct worker_setup){.engine = engine,
+                                   .eos = oracle_eos,
+                                   .n_eos = ORACLE_N_EOS,
+                                   .vocab = ORACLE_VOCAB,
+                                   .host = worker->host};
     setup->kvt =
         (struct kvt_cfg){.self = process->incarnation,
                          .name = node->name,

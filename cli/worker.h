@@ -58,7 +58,9 @@ struct worker_setup {
     struct engine_cfg engine;
     struct kvt_cfg kvt;
     struct bond_cfg bond;
-    uint32_t eos;
+    const uint32_t *eos; /* [n_eos] */
+    uint32_t n_eos;
+    uint32_t vocab;
     const char *host;
 };
 

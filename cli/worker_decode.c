@@ -90,6 +90,8 @@ enum status worker_decode_create(const struct worker_setup *setup, struct worker
                                    .kvt = setup->kvt,
                                    .bond = setup->bond,
                                    .eos = setup->eos,
+                                   .n_eos = setup->n_eos,
+                                   .vocab = setup->vocab,
                                    .host = setup->host};
     struct decode *decode;
     enum status status = decode_create(&cfg, &decode, why_out);

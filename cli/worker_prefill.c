@@ -91,8 +91,12 @@ enum status worker_prefill_create(const struct worker_setup *setup, struct worke
         .peers = role_peers,
         .clear = role_clear,
     };
-    const struct prefill_cfg cfg = {
-        .engine = setup->engine, .kvt = setup->kvt, .bond = setup->bond, .eos = setup->eos};
+    const struct prefill_cfg cfg = {.engine = setup->engine,
+                                    .kvt = setup->kvt,
+                                    .bond = setup->bond,
+                                    .eos = setup->eos,
+                                    .n_eos = setup->n_eos,
+                                    .vocab = setup->vocab};
     struct prefill *prefill;
     enum status status = prefill_create(&cfg, &prefill, why_out);
 

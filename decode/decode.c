@@ -47,7 +47,8 @@ struct decode_req {
 
 struct decode {
     struct decode_cfg cfg;
-    struct clock_awake awake; /* all times in here */
+    uint32_t eos[ENGINE_EOS_MAX]; /* [cfg.n_eos] */
+    struct clock_awake awake;     /* all times in here */
     struct engine *engine;
     struct kvt *kvt;
     struct bond *bond;
@@ -73,13 +74,19 @@ struct decode {
 enum status decode_create(const struct decode_cfg *cfg, struct decode **out, const char **why_out)
 {
     const uint64_t hash_key[2] = {cfg->kvt.self, ~cfg->kvt.self};
-    struct decode *decode = mem_alloc_zero(1, sizeof(*decode));
     enum status status = STATUS_NO_MEMORY;
+    struct decode *decode;
 
+    *why_out = "a role needs a vocabulary and has at most 16 end ids";
+    if (cfg->vocab == 0 || cfg->n_eos > ENGINE_EOS_MAX)
+        return STATUS_INVALID;
     *why_out = "out of memory";
+    decode = mem_alloc_zero(1, sizeof(*decode));
     if (!decode)
         return STATUS_NO_MEMORY;
     decode->cfg = *cfg;
+    for (uint32_t i = 0; i < cfg->n_eos; i++)
+        decode->eos[i] = cfg->eos[i];
     decode->reqs_max = cfg->engine.seqs_max + cfg->kvt.transfers_max;
     decode->reqs = mem_alloc_zero(decode->reqs_max, sizeof(*decode->reqs));
     decode->blocks =
@@ -257,7 +264,8 @@ static enum status req_start(struct decode *decode, struct decode_req *req,
         .sampling = &in->sampling,
         .seed = in->seed,
         .suspect = in->suspect,
-        .eos = decode->cfg.eos,
+        .eos = decode->eos,
+        .n_eos = decode->cfg.n_eos,
         .tag = (uint32_t)(req - decode->reqs),
     };
     enum status status = engine_open(decode->engine, &job, &req->seq);

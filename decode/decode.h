@@ -28,8 +28,10 @@ struct decode_cfg {
     struct engine_cfg engine;
     struct kvt_cfg kvt; /* pool, geometry, fingerprint, own incarnation */
     struct bond_cfg bond;
-    uint32_t eos;     /* the model's end id, UINT32_MAX: none */
-    const char *host; /* equal to a P's: shared memory */
+    const uint32_t *eos; /* [n_eos] the model's end ids, copied */
+    uint32_t n_eos;      /* at most ENGINE_EOS_MAX */
+    uint32_t vocab;      /* a job with an id from here on is refused */
+    const char *host;    /* equal to a P's: shared memory */
 };
 
 /* A prefill node that some router's roster names; the shell connects to its endpoint. One that

@@ -102,7 +102,7 @@ static enum status job_check(const struct engine *engine, const struct engine_jo
     uint32_t max_tokens = job->sampling->max_tokens;
     if (job->prompt.n == 0 || job->emitted.n >= max_tokens)
         return STATUS_INVALID;
-    if (job->sampling->stop_ids.n > WIRE_STOP_IDS_MAX)
+    if (job->sampling->stop_ids.n > WIRE_STOP_IDS_MAX || job->n_eos > ENGINE_EOS_MAX)
         return STATUS_TOO_BIG;
     if (job->prompt.n > engine->cfg.len_max || max_tokens > engine->cfg.len_max - job->prompt.n)
         return STATUS_TOO_BIG;
@@ -164,7 +164,8 @@ void engine_landed(struct engine *engine, uint64_t handle, uint32_t token)
         return;
     CHECK(seq->state == ENGINE_LANDING);
     bool stop;
-    bool ends = seq_ends(&seq->sampling, seq->eos, seq->n_tokens - seq->n_prompt, token, &stop);
+    bool ends =
+        seq_ends(&seq->sampling, seq->eos, seq->n_eos, seq->n_tokens - seq->n_prompt, token, &stop);
     seq->n_kv = seq->n_tokens;
     seq->n_clean = kvgeom_blocks(seq->n_kv);
     seq_add_token(seq, token);
@@ -214,9 +215,13 @@ static struct engine_result row_result(struct engine *engine, const struct engin
     struct engine_result result = {
         .seq = seq->handle, .req = seq->req, .attempt = seq->attempt, .tag = seq->tag};
     seq->state = ENGINE_READY;
-    if (row->sample) {
+    if (row->sample && row->out_token == ENGINE_NO_TOKEN) {
+        seq->state = ENGINE_ENDED;
+        result.failed = true;
+    } else if (row->sample) {
         uint32_t n_emitted = seq->n_tokens - seq->n_prompt;
-        bool ends = seq_ends(&seq->sampling, seq->eos, n_emitted, row->out_token, &result.stop);
+        bool ends =
+            seq_ends(&seq->sampling, seq->eos, seq->n_eos, n_emitted, row->out_token, &result.stop);
         seq_add_token(seq, row->out_token);
         seq->state = ends ? ENGINE_ENDED : seq->mode == ENGINE_PREFILL ? ENGINE_HELD : ENGINE_READY;
         engine->tokens_sampled++;

@@ -12,7 +12,7 @@
  *   READY      plan         RUNNING    goes into a step
  *   RUNNING    complete     READY      KV advanced; perhaps one id sampled
  *   RUNNING    complete     HELD       P: first id sampled; KV kept for the hand-over
- *   RUNNING    complete     ENDED      stop id or length reached
+ *   RUNNING    complete     ENDED      stop id or length reached, or no id was left to sample
  *   any        close        (gone)     blocks dropped; a RUNNING one leaves at complete
  *   LANDING    plan, dry    YIELDED    pool dry and this one is the youngest:
  *   READY      plan, dry    YIELDED    the role hands it back
@@ -27,6 +27,11 @@
 #define ENGINE_SUSPECTS_MAX 8u /* suspects of a crash in one step */
 #define ENGINE_YIELDS_MAX 16u  /* handed back after one plan; more wait for the next */
 #define ENGINE_BATCH_MAX 4096u /* largest batch_max */
+#define ENGINE_EOS_MAX 16u     /* end ids of a model */
+
+/* An executor's out_token where there is no id to sample: every id was out, or a logit was not a
+ * number. The sequence ends as failed; the other rows of the step are fine. */
+#define ENGINE_NO_TOKEN UINT32_MAX
 
 struct engine;
 
@@ -65,8 +70,9 @@ struct engine_job {
     const struct wire_sampling *sampling;
     uint64_t seed;
     bool suspect;
-    uint32_t eos; /* the model's end id, UINT32_MAX: none */
-    uint32_t tag; /* the role's own: comes back in results and views */
+    const uint32_t *eos; /* [n_eos] the model's end ids; copied too */
+    uint32_t n_eos;      /* at most ENGINE_EOS_MAX */
+    uint32_t tag;        /* the role's own: comes back in results and views */
 };
 
 /* One row of a step: what the executor computes. Everything it points to stays as it is until
@@ -107,7 +113,8 @@ struct engine_result {
     uint32_t index; /* of the sampled id among the emitted ones */
     uint32_t token;
     double logprob;
-    bool stop; /* ENDED by a stop id (else by length) */
+    bool stop;   /* ENDED by a stop id (else by length) */
+    bool failed; /* ENDED without an id: ENGINE_NO_TOKEN; not sampled */
 };
 
 /* INVALID with *why_out set to a constant sentence for a bad cfg. */
@@ -117,8 +124,9 @@ struct blocks *engine_blocks(struct engine *engine);
 
 /* Admits a job and takes its blocks: PREFILL all of the known ids; DECODE and WHOLE one block more
  * room than them, but no more than the whole sequence will need. FULL: no record or block free now
- * (a sequence that waits for a block comes first). TOO_BIG: it could never fit. EXISTS: the request
- * is here already. INVALID: no prompt, or nothing left to sample. NO_MEMORY. */
+ * (a sequence that waits for a block comes first). TOO_BIG: it could never fit, or has too many
+ * stop or end ids. EXISTS: the request is here already. INVALID: no prompt, or nothing left to
+ * sample. NO_MEMORY. */
 enum status engine_open(struct engine *engine, const struct engine_job *job, uint64_t *seq_out);
 /* The sequence of a request, or NOT_FOUND. */
 enum status engine_find(const struct engine *engine, const struct wire_id *req, uint64_t *seq_out);

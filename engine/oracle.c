@@ -30,6 +30,8 @@
 #define LETTERS 26u
 #define SPACES 4u /* of LETTERS + SPACES choices */
 
+const uint32_t oracle_eos[ORACLE_N_EOS] = {ORACLE_EOS};
+
 struct oracle {
     struct oracle_cfg cfg;
     size_t block_bytes;
@@ -417,7 +419,7 @@ enum status oracle_truth(const struct oracle_cfg *cfg, const struct engine_job *
             continue;
         tokens[n] = sample(&place, &row, n).token;
         tokens_out[n_out_now++] = tokens[n];
-        ends = seq_ends(job->sampling, job->eos, n - n_prompt, tokens[n], &stop);
+        ends = seq_ends(job->sampling, job->eos, job->n_eos, n - n_prompt, tokens[n], &stop);
         n++;
     }
     *n_out = n_out_now;

@@ -9,7 +9,11 @@
 #include "engine/exec.h"
 
 #define ORACLE_VOCAB 256u
-#define ORACLE_EOS 0u /* a job's eos */
+#define ORACLE_EOS 0u
+
+/* A job's end ids. */
+#define ORACLE_N_EOS 1u
+extern const uint32_t oracle_eos[ORACLE_N_EOS];
 
 struct oracle_cfg {
     struct kvgeom geom;

@@ -34,12 +34,20 @@ void seq_unlink(struct engine *engine, enum seq_list list, struct seq *seq)
         engine->last[list] = prev;
 }
 
-bool seq_ends(const struct wire_sampling *sampling, uint32_t eos, uint32_t n_emitted,
-              uint32_t token, bool *stop_out)
+static bool has_id(const uint32_t *ids, size_t n, uint32_t id)
 {
-    bool stop = token == eos && eos != UINT32_MAX && !sampling->ignore_eos;
-    for (size_t i = 0; i < sampling->stop_ids.n && !stop; i++)
-        stop = sampling->stop_ids.at[i] == token;
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] == id)
+            return true;
+    }
+    return false;
+}
+
+bool seq_ends(const struct wire_sampling *sampling, const uint32_t *eos, uint32_t n_eos,
+              uint32_t n_emitted, uint32_t token, bool *stop_out)
+{
+    bool stop = (!sampling->ignore_eos && has_id(eos, n_eos, token)) ||
+                has_id(sampling->stop_ids.at, sampling->stop_ids.n, token);
     *stop_out = stop && n_emitted >= sampling->min_tokens;
     return *stop_out || n_emitted + 1 >= sampling->max_tokens;
 }
@@ -80,7 +88,7 @@ enum status seq_create(struct engine *engine, const struct engine_job *job, stru
         .state = job->mode == ENGINE_DECODE ? ENGINE_LANDING : ENGINE_READY,
         .suspect = job->suspect,
         .seed = job->seed,
-        .eos = job->eos,
+        .n_eos = job->n_eos,
         .sampling = *job->sampling,
         .memory = words,
         .tokens = words,
@@ -91,6 +99,8 @@ enum status seq_create(struct engine *engine, const struct engine_job *job, stru
         .blocks_cap = blocks_cap,
     };
     memcpy(seq->tokens, job->prompt.at, n_prompt * sizeof *words);
+    if (job->n_eos > 0)
+        memcpy(seq->eos, job->eos, job->n_eos * sizeof *job->eos);
     if (n_emitted > 0)
         memcpy(seq->tokens + n_prompt, job->emitted.at, n_emitted * sizeof *words);
     uint32_t *stop = seq->blocks + blocks_cap;

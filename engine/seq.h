@@ -24,7 +24,8 @@ struct seq {
     bool needy;   /* READY, but without a block for its next token */
     bool suspect; /* of a crash */
     uint64_t seed;
-    uint32_t eos;
+    uint32_t eos[ENGINE_EOS_MAX];
+    uint32_t n_eos;
     struct wire_sampling sampling; /* stop_ids point into memory */
 
     void *memory; /* one allocation: tokens, blocks, stop ids */
@@ -58,8 +59,8 @@ void seq_unlink(struct engine *engine, enum seq_list list, struct seq *seq);
 
 /* Whether a sequence ends with this id after n_emitted others: by length, or by a stop id (then
  * *stop_out is true). Stop ids do not count before min_tokens. */
-bool seq_ends(const struct wire_sampling *sampling, uint32_t eos, uint32_t n_emitted,
-              uint32_t token, bool *stop_out);
+bool seq_ends(const struct wire_sampling *sampling, const uint32_t *eos, uint32_t n_eos,
+              uint32_t n_emitted, uint32_t token, bool *stop_out);
 
 /* Blocks that a job takes when it is opened. known: its prompt and emitted ids. */
 uint32_t seq_blocks_at_open(const struct engine_job *job, uint32_t known);

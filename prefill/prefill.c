@@ -41,7 +41,8 @@ struct prefill_req {
 
 struct prefill {
     struct prefill_cfg cfg;
-    struct clock_awake awake; /* all times in here */
+    uint32_t eos[ENGINE_EOS_MAX]; /* [cfg.n_eos] */
+    struct clock_awake awake;     /* all times in here */
     struct engine *engine;
     struct kvt *kvt;
     struct bond *bond;
@@ -64,13 +65,19 @@ enum status prefill_create(const struct prefill_cfg *cfg, struct prefill **out,
                            const char **why_out)
 {
     const uint64_t hash_key[2] = {cfg->kvt.self, ~cfg->kvt.self};
-    struct prefill *prefill = mem_alloc_zero(1, sizeof(*prefill));
     enum status status = STATUS_NO_MEMORY;
+    struct prefill *prefill;
 
+    *why_out = "a role needs a vocabulary and has at most 16 end ids";
+    if (cfg->vocab == 0 || cfg->n_eos > ENGINE_EOS_MAX)
+        return STATUS_INVALID;
     *why_out = "out of memory";
+    prefill = mem_alloc_zero(1, sizeof(*prefill));
     if (!prefill)
         return STATUS_NO_MEMORY;
     prefill->cfg = *cfg;
+    for (uint32_t i = 0; i < cfg->n_eos; i++)
+        prefill->eos[i] = cfg->eos[i];
     prefill->reqs_max = cfg->engine.seqs_max + cfg->kvt.transfers_max;
     prefill->reqs = mem_alloc_zero(prefill->reqs_max, sizeof(*prefill->reqs));
     prefill->blocks =
@@ -226,7 +233,8 @@ static void take_job(struct prefill *prefill, uint32_t link, const struct wire_m
         .sampling = &in->sampling,
         .seed = in->seed,
         .suspect = in->suspect,
-        .eos = prefill->cfg.eos,
+        .eos = prefill->eos,
+        .n_eos = prefill->cfg.n_eos,
     };
     struct prefill_req *req;
     enum status status = prefill->draining ? STATUS_DRAINING : STATUS_OK;

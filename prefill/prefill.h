@@ -31,7 +31,9 @@ struct prefill_cfg {
     struct engine_cfg engine;
     struct kvt_cfg kvt; /* pool, geometry, fingerprint, own incarnation */
     struct bond_cfg bond;
-    uint32_t eos; /* the model's end id, UINT32_MAX: none */
+    const uint32_t *eos; /* [n_eos] the model's end ids, copied */
+    uint32_t n_eos;      /* at most ENGINE_EOS_MAX */
+    uint32_t vocab;      /* a job with an id from here on is refused */
 };
 
 /* INVALID with *why_out set to a constant sentence. */

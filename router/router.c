@@ -16,6 +16,9 @@ static enum status cfg_check(const struct router_cfg *cfg, const char **why_out)
     if (!cfg->nodes_max || !cfg->requests_max || !cfg->queue_max || !cfg->prefill_depth ||
         !cfg->attempts_max || !cfg->deadline_ms)
         return STATUS_INVALID;
+    *why_out = "router: the model has no tokenizer or no vocabulary";
+    if (!cfg->tok || !cfg->vocab)
+        return STATUS_INVALID;
     *why_out = "router: nodes_max is over the roster's limit of 4096";
     if (cfg->nodes_max > WIRE_NODES_MAX)
         return STATUS_INVALID;

@@ -29,6 +29,7 @@
 #include "wire/out.h"
 
 struct router;
+struct template;
 struct tokenizer;
 
 /* Which socket a link belongs to: what a client says is never taken for a node's word. */
@@ -40,6 +41,9 @@ struct router_cfg {
     const char *server;          /* name and version, for welcome */
     const char *model;           /* the name clients ask for */
     const struct tokenizer *tok; /* of the model; outlives the router */
+    const struct template *tmpl; /* of the model's chats, outlives the router; NULL: it has none */
+    uint32_t vocab;              /* ids from here on are refused */
+    uint32_t len_max;            /* tokens of the model's longest sequence; 0: as nodes say */
     uint32_t nodes_max;
     uint32_t requests_max;  /* all states */
     uint32_t queue_max;     /* of them QUEUED; more are refused with FULL and a retry hint */

@@ -41,7 +41,8 @@ static void draw(struct chaos *chaos, struct rand *rng, struct chaos_template *w
                               .prompt = {what->prompt, what->n_prompt},
                               .sampling = &msg.generate.sampling,
                               .seed = what->seed,
-                              .eos = ORACLE_EOS};
+                              .eos = oracle_eos,
+                              .n_eos = ORACLE_N_EOS};
     CHECK(oracle_truth(&chaos->oracle, &job, what->truth, TRUTH_MAX, &what->n_truth) == STATUS_OK);
 }
 

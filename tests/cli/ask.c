@@ -103,7 +103,8 @@ void ask_truth(const struct baton_request *request, struct ask_answer *truth)
         prompt[i] = (uint8_t)request->text[i];
     job.prompt = (struct wire_u32s){.at = prompt, .n = n};
     job.sampling = &sampling;
-    job.eos = ORACLE_EOS;
+    job.eos = oracle_eos;
+    job.n_eos = ORACLE_N_EOS;
     assert_int_equal(oracle_truth(&cfg, &job, truth->tokens, ASK_TOKENS_MAX, &truth->n), STATUS_OK);
 }
 

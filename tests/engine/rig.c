@@ -72,7 +72,8 @@ void rig_job_init(struct rig_job *job, uint32_t number, uint32_t n_prompt, uint3
     job->job.emitted = (struct wire_u32s){job->emitted, 0};
     job->job.sampling = &job->sampling;
     job->job.seed = rand_u64(&rng);
-    job->job.eos = ORACLE_EOS;
+    job->job.eos = oracle_eos;
+    job->job.n_eos = ORACLE_N_EOS;
 }
 
 size_t rig_truth(const struct rig_job *job, uint32_t tokens_out[RIG_OUT_MAX])

@@ -223,14 +223,15 @@ static void test_stops(void **state)
 {
     (void)state;
     static struct rig_job job;
-    static const uint32_t stop_ids[] = {500, 501};
+    static const uint32_t stop_ids[] = {500, 501}, eos[] = {9, 7};
     struct engine_cfg cfg = rig_cfg();
     struct rig rig;
     rig_open(&rig, &cfg, true);
     rig_job_init(&job, 1, 10, 10);
     job.sampling.stop_ids = (struct wire_u32s){stop_ids, 2};
     job.sampling.min_tokens = 2;
-    job.job.eos = 7;
+    job.job.eos = eos;
+    job.job.n_eos = 2;
     rig_add(&rig, &job, ENGINE_WHOLE);
     assert_int_equal(sample(&rig, 501).state, ENGINE_READY); /* before min_tokens */
     assert_int_equal(sample(&rig, 7).state, ENGINE_READY);
@@ -239,20 +240,22 @@ static void test_stops(void **state)
     assert_true(result.state == ENGINE_ENDED && result.stop && result.index == 3);
 
     rig_job_init(&job, 2, 10, 10);
-    job.job.eos = 7;
+    job.job.eos = eos;
+    job.job.n_eos = 2;
     rig_add(&rig, &job, ENGINE_PREFILL);
     result = sample(&rig, 7); /* P says so itself */
     assert_true(result.state == ENGINE_ENDED && result.stop);
 
     rig_job_init(&job, 3, 10, 2);
-    job.job.eos = UINT32_MAX;
+    job.job.n_eos = 0;
     rig_add(&rig, &job, ENGINE_WHOLE);
-    assert_int_equal(sample(&rig, UINT32_MAX).state, ENGINE_READY);
+    assert_int_equal(sample(&rig, 7).state, ENGINE_READY);
     result = sample(&rig, 1);
     assert_true(result.state == ENGINE_ENDED && !result.stop);
 
     rig_job_init(&job, 4, 10, 2);
-    job.job.eos = 7;
+    job.job.eos = eos;
+    job.job.n_eos = 2;
     job.sampling.ignore_eos = true;
     rig_add(&rig, &job, ENGINE_WHOLE);
     assert_int_equal(sample(&rig, 7).state, ENGINE_READY);

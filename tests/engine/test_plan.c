@@ -15,7 +15,7 @@ static struct rig rig;
 static uint64_t add(uint32_t number, enum engine_mode mode, uint32_t n_prompt, uint32_t max_tokens)
 {
     rig_job_init(&jobs[number], number, n_prompt, max_tokens);
-    jobs[number].job.eos = UINT32_MAX;
+    jobs[number].job.n_eos = 0;
     return rig_add(&rig, &jobs[number], mode);
 }
 
@@ -189,7 +189,7 @@ static void test_suspects(void **state)
     uint32_t n_runs[24] = {0};
     for (uint32_t i = 0; i < 24; i++) {
         rig_job_init(&jobs[i], i, i < 12 ? 20 : 100, 100);
-        jobs[i].job.eos = UINT32_MAX;
+        jobs[i].job.n_eos = 0;
         jobs[i].job.suspect = i % 6 != 0;
         seqs[i] = rig_add(&rig, &jobs[i], i < 12 ? ENGINE_DECODE : ENGINE_WHOLE);
         if (i < 12)

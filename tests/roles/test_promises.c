@@ -125,10 +125,11 @@ static int setup(void **state)
     assert_int_equal(oracle_create(&oracle, &rig.exec), STATUS_OK);
     kvt.pool = rig.exec.ops->pool(rig.exec.self);
     if (is_prefill) {
-        const struct prefill_cfg cfg = {engine, kvt, bond, ORACLE_EOS};
+        const struct prefill_cfg cfg = {engine, kvt, bond, oracle_eos, ORACLE_N_EOS, ORACLE_VOCAB};
         assert_int_equal(prefill_create(&cfg, &rig.prefill, &why), STATUS_OK);
     } else {
-        const struct decode_cfg cfg = {engine, kvt, bond, ORACLE_EOS, "host"};
+        const struct decode_cfg cfg = {engine,       kvt,          bond,  oracle_eos,
+                                       ORACLE_N_EOS, ORACLE_VOCAB, "host"};
         assert_int_equal(decode_create(&cfg, &rig.decode, &why), STATUS_OK);
     }
     join(LINK);

@@ -14,6 +14,7 @@ void rig_init(struct rig *rig, void (*change)(struct router_cfg *cfg))
                              .server = "rig",
                              .model = "oracle",
                              .tok = rig->tok,
+                             .vocab = 256,
                              .nodes_max = 4,
                              .requests_max = 8,
                              .queue_max = 4,

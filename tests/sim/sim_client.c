@@ -57,7 +57,8 @@ static void draw_request(struct sim *sim, struct sim_request *request)
                               .prompt = generate->tokens,
                               .sampling = &generate->sampling,
                               .seed = generate->seed,
-                              .eos = ORACLE_EOS};
+                              .eos = oracle_eos,
+                              .n_eos = ORACLE_N_EOS};
     CHECK(oracle_truth(&sim->oracle, &job, request->truth, SIM_LEN_MAX, &request->n_truth) ==
           STATUS_OK);
 }

@@ -15,6 +15,7 @@ static enum status router_start(struct sim *sim, struct sim_proc *proc)
                              .server = "sim",
                              .model = "oracle",
                              .tok = sim->tok,
+                             .vocab = ORACLE_VOCAB,
                              .nodes_max = 8,
                              .requests_max = 32,
                              .queue_max = 16,
@@ -80,14 +81,18 @@ static enum status worker_start(struct sim *sim, struct sim_proc *proc)
         const struct prefill_cfg cfg = {.engine = sim->engine,
                                         .kvt = kvt_settings(sim, proc),
                                         .bond = bond_settings(sim, proc),
-                                        .eos = ORACLE_EOS};
+                                        .eos = oracle_eos,
+                                        .n_eos = ORACLE_N_EOS,
+                                        .vocab = ORACLE_VOCAB};
 
         status = prefill_create(&cfg, &proc->prefill, &why);
     } else {
         const struct decode_cfg cfg = {.engine = sim->engine,
                                        .kvt = kvt_settings(sim, proc),
                                        .bond = bond_settings(sim, proc),
-                                       .eos = ORACLE_EOS,
+                                       .eos = oracle_eos,
+                                       .n_eos = ORACLE_N_EOS,
+                                       .vocab = ORACLE_VOCAB,
                                        .host = rand_chance(&sim->rng, 1, 2) ? "host" : "other"};
 
         status = decode_create(&cfg, &proc->decode, &why);
