@@ -44,13 +44,11 @@ const struct model_config *model_config(const struct model *model);
 struct device *model_device(const struct model *model);
 enum op_dtype model_dtype(const struct model *model);
 uint64_t model_weight_bytes(const struct model *model); /* packed, in the device's memory */
-/* Of config.json as it is in the file, with what len_max and dtype choose; and of all weights as
- * they lie on disk, in the order of the forward pass. Neither depends on the table, the threads or
- * how the checkpoint is cut into files. */
+/* Of all numbers of the config that are computed with, dtype and the rope that len_max chooses
+ * included; and of all weights as they lie on disk, in the order of the forward pass. Neither
+ * depends on the table, the threads or how the checkpoint is cut into files. */
 uint64_t model_config_hash(const struct model *model);
 uint64_t model_weights_hash(const struct model *model);
 
 /* The KV cache of a config; needs no weights. */
 struct kvgeom model_kvgeom(const struct model_config *config, enum op_dtype dtype);
-/* Bytes that model_open will allocate for the packed weights. */
-uint64_t model_weight_bytes_of(const struct model_config *config, enum op_dtype dtype);

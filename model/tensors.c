@@ -15,13 +15,18 @@ struct walk {
     model_tensor_visitor visit;
     void *ctx;
     enum status status; /* of the first visit that ended the walk */
-    uint32_t layer;
+    uint32_t layer, expert;
 };
 
-static void visit(struct walk *walk, enum model_tensor_kind kind, uint64_t rows, uint64_t columns,
-                  const char *name)
+static void visit(struct walk *walk, enum model_part part, enum model_tensor_kind kind,
+                  uint64_t rows, uint64_t columns, const char *name)
 {
-    struct model_tensor tensor = {.kind = kind, .n_dims = 2, .shape = {rows, columns}};
+    struct model_tensor tensor = {.kind = kind,
+                                  .part = part,
+                                  .layer = walk->layer,
+                                  .expert = walk->expert,
+                                  .n_dims = 2,
+                                  .shape = {rows, columns}};
 
     if (walk->status != STATUS_OK)
         return;
@@ -34,28 +39,28 @@ static void visit(struct walk *walk, enum model_tensor_kind kind, uint64_t rows,
     walk->status = walk->visit(walk->ctx, &tensor);
 }
 
-/* A tensor of the layer; `part` is what stands between its number and ".weight" or ".bias". */
-static void visit_part(struct walk *walk, enum model_tensor_kind kind, uint64_t rows,
-                       uint64_t columns, const char *part)
+/* A tensor of the layer; `middle` is what stands between its number and ".weight" or ".bias". */
+static void visit_part(struct walk *walk, enum model_part part, enum model_tensor_kind kind,
+                       uint64_t rows, uint64_t columns, const char *middle)
 {
     char name[MODEL_TENSOR_NAME_MAX];
 
-    snprintf(name, sizeof(name), "model.layers.%u.%s.%s", walk->layer, part,
+    snprintf(name, sizeof(name), "model.layers.%u.%s.%s", walk->layer, middle,
              kind == MODEL_TENSOR_BIAS ? "bias" : "weight");
-    visit(walk, kind, rows, columns, name);
+    visit(walk, part, kind, rows, columns, name);
 }
 
-static void visit_linear(struct walk *walk, uint64_t rows, uint64_t columns, bool bias,
-                         const char *part)
+static void visit_linear(struct walk *walk, enum model_part part, uint64_t rows, uint64_t columns,
+                         bool bias, const char *middle)
 {
-    visit_part(walk, MODEL_TENSOR_MATRIX, rows, columns, part);
+    visit_part(walk, part, MODEL_TENSOR_MATRIX, rows, columns, middle);
     if (bias)
-        visit_part(walk, MODEL_TENSOR_BIAS, rows, 0, part);
+        visit_part(walk, part, MODEL_TENSOR_BIAS, rows, 0, middle);
 }
 
-static void visit_norm(struct walk *walk, uint64_t n, const char *part)
+static void visit_norm(struct walk *walk, enum model_part part, uint64_t n, const char *middle)
 {
-    visit_part(walk, MODEL_TENSOR_NORM, n, 0, part);
+    visit_part(walk, part, MODEL_TENSOR_NORM, n, 0, middle);
 }
 
 static void visit_attention(struct walk *walk)
@@ -65,17 +70,18 @@ static void visit_attention(struct walk *walk)
     const uint64_t kv = (uint64_t)c->n_kv_heads * c->head_dim;
 
     if (c->fused_names) {
-        visit_linear(walk, q + 2 * kv, c->hidden, c->qkv_bias, "self_attn.qkv_proj");
+        visit_linear(walk, MODEL_PART_QKV, q + 2 * kv, c->hidden, c->qkv_bias,
+                     "self_attn.qkv_proj");
     } else {
-        visit_linear(walk, q, c->hidden, c->qkv_bias, "self_attn.q_proj");
-        visit_linear(walk, kv, c->hidden, c->qkv_bias, "self_attn.k_proj");
-        visit_linear(walk, kv, c->hidden, c->qkv_bias, "self_attn.v_proj");
+        visit_linear(walk, MODEL_PART_Q, q, c->hidden, c->qkv_bias, "self_attn.q_proj");
+        visit_linear(walk, MODEL_PART_K, kv, c->hidden, c->qkv_bias, "self_attn.k_proj");
+        visit_linear(walk, MODEL_PART_V, kv, c->hidden, c->qkv_bias, "self_attn.v_proj");
     }
     if (c->qk_norm) {
-        visit_norm(walk, c->head_dim, "self_attn.q_norm");
-        visit_norm(walk, c->head_dim, "self_attn.k_norm");
+        visit_norm(walk, MODEL_PART_Q_NORM, c->head_dim, "self_attn.q_norm");
+        visit_norm(walk, MODEL_PART_K_NORM, c->head_dim, "self_attn.k_norm");
     }
-    visit_linear(walk, c->hidden, q, c->out_bias, "self_attn.o_proj");
+    visit_linear(walk, MODEL_PART_OUT, c->hidden, q, c->out_bias, "self_attn.o_proj");
 }
 
 static void visit_experts(struct walk *walk)
@@ -88,15 +94,17 @@ static void visit_experts(struct walk *walk)
     char part[MODEL_TENSOR_NAME_MAX / 2];
 
     snprintf(part, sizeof(part), "%s.gate", folder);
-    visit_linear(walk, c->n_experts, c->hidden, false, part);
+    visit_linear(walk, MODEL_PART_ROUTER, c->n_experts, c->hidden, false, part);
     for (uint32_t i = 0; walk->status == STATUS_OK && i < c->n_experts; i++) {
+        walk->expert = i;
         snprintf(part, sizeof(part), "%s.experts.%u.%s", folder, i, gate);
-        visit_linear(walk, c->expert_intermediate, c->hidden, false, part);
+        visit_linear(walk, MODEL_PART_GATE, c->expert_intermediate, c->hidden, false, part);
         snprintf(part, sizeof(part), "%s.experts.%u.%s", folder, i, up);
-        visit_linear(walk, c->expert_intermediate, c->hidden, false, part);
+        visit_linear(walk, MODEL_PART_UP, c->expert_intermediate, c->hidden, false, part);
         snprintf(part, sizeof(part), "%s.experts.%u.%s", folder, i, down);
-        visit_linear(walk, c->hidden, c->expert_intermediate, false, part);
+        visit_linear(walk, MODEL_PART_DOWN, c->hidden, c->expert_intermediate, false, part);
     }
+    walk->expert = MODEL_NO_EXPERT;
 }
 
 static void visit_mlp(struct walk *walk)
@@ -104,38 +112,46 @@ static void visit_mlp(struct walk *walk)
     const struct model_config *c = walk->config;
 
     if (c->fused_names) {
-        visit_linear(walk, 2 * (uint64_t)c->intermediate, c->hidden, false, "mlp.gate_up_proj");
+        visit_linear(walk, MODEL_PART_GATE_UP, 2 * (uint64_t)c->intermediate, c->hidden, false,
+                     "mlp.gate_up_proj");
     } else {
-        visit_linear(walk, c->intermediate, c->hidden, false, "mlp.gate_proj");
-        visit_linear(walk, c->intermediate, c->hidden, false, "mlp.up_proj");
+        visit_linear(walk, MODEL_PART_GATE, c->intermediate, c->hidden, false, "mlp.gate_proj");
+        visit_linear(walk, MODEL_PART_UP, c->intermediate, c->hidden, false, "mlp.up_proj");
     }
-    visit_linear(walk, c->hidden, c->intermediate, false, "mlp.down_proj");
+    visit_linear(walk, MODEL_PART_DOWN, c->hidden, c->intermediate, false, "mlp.down_proj");
 }
 
 enum status model_tensors_expected(const struct model_config *config, model_tensor_visitor visitor,
                                    void *ctx)
 {
-    struct walk walk = {.config = config, .visit = visitor, .ctx = ctx, .status = STATUS_OK};
+    struct walk walk = {.config = config,
+                        .visit = visitor,
+                        .ctx = ctx,
+                        .status = STATUS_OK,
+                        .expert = MODEL_NO_EXPERT};
     const uint64_t hidden = config->hidden;
 
-    visit(&walk, MODEL_TENSOR_MATRIX, config->vocab, hidden, "model.embed_tokens.weight");
+    visit(&walk, MODEL_PART_EMBED, MODEL_TENSOR_MATRIX, config->vocab, hidden,
+          "model.embed_tokens.weight");
     for (uint32_t i = 0; walk.status == STATUS_OK && i < config->n_layers; i++) {
         walk.layer = i;
-        visit_norm(&walk, hidden, "input_layernorm");
+        visit_norm(&walk, MODEL_PART_ATTENTION_NORM, hidden, "input_layernorm");
         visit_attention(&walk);
-        visit_norm(&walk, hidden, "post_attention_layernorm");
+        visit_norm(&walk, config->post_norms ? MODEL_PART_ATTENTION_POST_NORM : MODEL_PART_MLP_NORM,
+                   hidden, "post_attention_layernorm");
         if (config->post_norms)
-            visit_norm(&walk, hidden, "pre_feedforward_layernorm");
+            visit_norm(&walk, MODEL_PART_MLP_NORM, hidden, "pre_feedforward_layernorm");
         if (config->layers[i].experts)
             visit_experts(&walk);
         else
             visit_mlp(&walk);
         if (config->post_norms)
-            visit_norm(&walk, hidden, "post_feedforward_layernorm");
+            visit_norm(&walk, MODEL_PART_MLP_POST_NORM, hidden, "post_feedforward_layernorm");
     }
-    visit(&walk, MODEL_TENSOR_NORM, hidden, 0, "model.norm.weight");
+    walk.layer = 0;
+    visit(&walk, MODEL_PART_FINAL_NORM, MODEL_TENSOR_NORM, hidden, 0, "model.norm.weight");
     if (!config->tied)
-        visit(&walk, MODEL_TENSOR_MATRIX, config->vocab, hidden, "lm_head.weight");
+        visit(&walk, MODEL_PART_HEAD, MODEL_TENSOR_MATRIX, config->vocab, hidden, "lm_head.weight");
     return walk.status;
 }
 

@@ -12,9 +12,37 @@
 
 enum model_tensor_kind { MODEL_TENSOR_MATRIX, MODEL_TENSOR_NORM, MODEL_TENSOR_BIAS };
 
+/* Where a tensor's numbers go in the computation. A bias has the part of its matrix. */
+enum model_part {
+    MODEL_PART_EMBED,
+    MODEL_PART_ATTENTION_NORM,
+    MODEL_PART_QKV, /* q, k and v in one */
+    MODEL_PART_Q,
+    MODEL_PART_K,
+    MODEL_PART_V,
+    MODEL_PART_Q_NORM,
+    MODEL_PART_K_NORM,
+    MODEL_PART_OUT,
+    MODEL_PART_ATTENTION_POST_NORM,
+    MODEL_PART_MLP_NORM,
+    MODEL_PART_ROUTER,
+    MODEL_PART_GATE_UP, /* gate and up in one */
+    MODEL_PART_GATE,
+    MODEL_PART_UP,
+    MODEL_PART_DOWN,
+    MODEL_PART_MLP_POST_NORM,
+    MODEL_PART_FINAL_NORM,
+    MODEL_PART_HEAD
+};
+
+#define MODEL_NO_EXPERT UINT32_MAX
+
 struct model_tensor {
     char name[MODEL_TENSOR_NAME_MAX];
     enum model_tensor_kind kind;
+    enum model_part part;
+    uint32_t layer;    /* 0 for what belongs to none */
+    uint32_t expert;   /* MODEL_NO_EXPERT for what belongs to none */
     uint32_t n_dims;   /* 2 for a matrix, else 1 */
     uint64_t shape[2]; /* [n_dims]: rows (outputs), columns (inputs) */
 };
