@@ -14,6 +14,7 @@
 #include "decode/batch.h"
 #include "decode/roster.h"
 #include "wire/plant.h"
+#include "wire/sampling.h"
 #include "wire/tombs.h"
 
 #define DECODE_OUT_BYTES_MAX (16u << 20) /* messages of one step, to all routers */
@@ -192,13 +193,14 @@ static void post(struct decode *decode, const struct decode_req *req, struct wir
     bond_post(decode->bond, req->link, decode->out, msg);
 }
 
-static void post_failed(struct decode *decode, const struct decode_req *req, enum status code)
+static void post_failed(struct decode *decode, const struct decode_req *req, enum status code,
+                        const char *why)
 {
     struct wire_msg msg;
 
     wire_msg_init(&msg, WIRE_KIND_FAILED);
     msg.failed.code = code;
-    msg.failed.text = wire_span_of(status_text(code));
+    msg.failed.text = wire_span_of(why ? why : status_text(code));
     post(decode, req, &msg);
 }
 
@@ -224,7 +226,7 @@ static void req_close(struct decode *decode, struct decode_req *req, enum status
         return;
     }
     if (!req->quiet)
-        post_failed(decode, req, why);
+        post_failed(decode, req, why, NULL);
     req_remove(decode, req);
 }
 
@@ -295,8 +297,10 @@ static void close_older(struct decode *decode, const struct wire_msg *msg, uint6
 static void take_job(struct decode *decode, uint32_t link, const struct wire_msg *msg,
                      uint64_t now_ns)
 {
+    char why[WIRE_ERROR_MAX];
     struct decode_req *req;
     enum status status;
+    bool unfit;
 
     if (wire_tombs_has(decode->tombs, &msg->req, msg->generation) ||
         req_find(decode, &msg->req, msg->generation))
@@ -308,17 +312,20 @@ static void take_job(struct decode *decode, uint32_t link, const struct wire_msg
 
         absent.attempt = msg->attempt;
         absent.generation = msg->generation;
-        post_failed(decode, &absent, STATUS_FULL);
+        post_failed(decode, &absent, STATUS_FULL, NULL);
         return;
     }
     req->attempt = msg->attempt;
     req->link = link;
     req->arrived_ns = now_ns;
     req->deadline_ns = clock_add_ns(now_ns, msg->job.deadline_ms * NS_PER_MS);
-    status = decode->draining ? STATUS_DRAINING : req_start(decode, req, msg, now_ns);
+    status = wire_job_check(&msg->job, decode->cfg.vocab, why);
+    unfit = status != STATUS_OK;
+    if (!unfit)
+        status = decode->draining ? STATUS_DRAINING : req_start(decode, req, msg, now_ns);
     if (status != STATUS_OK) {
         wire_tombs_add(decode->tombs, &msg->req, msg->generation);
-        post_failed(decode, req, status);
+        post_failed(decode, req, status, unfit ? why : NULL);
         req_remove(decode, req);
     }
 }
@@ -361,12 +368,15 @@ static void post_copy(struct decode *decode, const struct decode_req *req,
     msg.token.index = first->index;
     msg.token.token = first->token;
     msg.token.logprob = first->logprob;
+    msg.token.top_ids = first->top_ids;
+    msg.token.top_logprobs = first->top_logprobs;
     post(decode, req, &msg);
 }
 
 static void take_result(struct decode *decode, const struct engine_result *result, uint64_t now_ns)
 {
     struct decode_req *req = req_of_seq(decode, result->tag, result->seq);
+    struct engine_tops_room tops;
     struct wire_msg msg;
 
     CHECK(req && wire_id_equal(&req->req, &result->req));
@@ -387,6 +397,7 @@ static void take_result(struct decode *decode, const struct engine_result *resul
     msg.token.token = result->token;
     msg.token.logprob = result->logprob;
     msg.token.end = wire_span_of(end_of(result));
+    engine_result_tops(result, &tops, &msg.token.top_ids, &msg.token.top_logprobs);
     batch_add(decode->batch, decode->bond, decode->out, req->link, &msg);
 }
 
@@ -398,6 +409,11 @@ static void take_end(struct decode *decode, const struct engine_result *result, 
 
     if (result->state != ENGINE_ENDED)
         return;
+    if (result->failed) {
+        post_failed(decode, req, STATUS_INVALID, ENGINE_NO_TOKEN_WHY);
+        req_close(decode, req, STATUS_INVALID, true, now_ns);
+        return;
+    }
     wire_msg_init(&msg, WIRE_KIND_DONE);
     msg.done.reason = wire_span_of(end_of(result));
     msg.done.n_tokens = result->index + 1;
@@ -469,8 +485,10 @@ static void take_note(struct decode *decode, const struct kvt_note *note, uint64
     } else if (note->kind == KVT_NOTE_IN_CLOSED && req && req->landing) {
         wire_tombs_add(decode->tombs, &req->req, req->generation);
         engine_close(decode->engine, req->seq);
+        /* What P calls invalid is what D asked it for, not the request. */
         if (!req->quiet && !PLANTED(23))
-            post_failed(decode, req, note->status);
+            post_failed(decode, req,
+                        note->status == STATUS_INVALID ? STATUS_PROTOCOL : note->status, NULL);
         req_remove(decode, req);
     } else if (note->kind == KVT_NOTE_PAIR_READY || note->kind == KVT_NOTE_PAIR_LOST) {
         log_pair(note);

@@ -6,12 +6,14 @@
  * One request here (key: request; one reservation, attempt and generation, at a time):
  *
  *   state      event                   next       what happens
- *   (none)     job                     LANDING    blocks held, want sent; or failed(FULL, LOST)
+ *   (none)     job                     LANDING    blocks held, want sent; or failed(FULL, LOST,
+ *                                                 INVALID: an id outside the vocabulary)
  *   (none)     job, peer 0             RUN        the prompt is computed here
  *   LANDING    landed                  RUN        first token copied to the router
  *   LANDING    closed (any cause)      (gone)     failed(cause) to the router
  *   RUN        complete, not the end   RUN        token to the router
  *   RUN        complete, the end       (gone)     token and done to the router
+ *   RUN        no id was left          (gone)     failed(INVALID): it would be so anywhere
  *   RUN        pool dry, youngest      (gone)     failed(YIELDED) to the router
  *   LANDING    cancel, router lost, deadline, pool dry   CLOSING   until nothing can land
  *   CLOSING    closed                  (gone)

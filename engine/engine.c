@@ -48,7 +48,8 @@ enum status engine_create(const struct engine_cfg *cfg, struct engine **out, con
     engine->step.rows = mem_alloc_zero(cfg->batch_max, sizeof *engine->step.rows);
     engine->row_seqs = mem_alloc_zero(cfg->batch_max, sizeof *engine->row_seqs);
     enum status status = STATUS_NO_MEMORY;
-    if (engine->step.rows == NULL || engine->row_seqs == NULL)
+    engine->tops = mem_alloc_zero((size_t)cfg->batch_max * WIRE_TOPS_MAX, sizeof *engine->tops);
+    if (engine->step.rows == NULL || engine->row_seqs == NULL || engine->tops == NULL)
         goto fail;
     status = blocks_create(cfg->n_blocks, &engine->blocks);
     if (status != STATUS_OK)
@@ -79,6 +80,7 @@ void engine_destroy(struct engine *engine)
     handles_destroy(engine->handles);
     objpool_destroy(engine->seqs);
     blocks_destroy(engine->blocks);
+    mem_free(engine->tops);
     mem_free(engine->row_seqs);
     mem_free(engine->step.rows);
     mem_free(engine);
@@ -96,13 +98,21 @@ static struct idmap_key request_key(const struct wire_id *req)
     return idmap_key(req->byte, 0);
 }
 
+/* The limits of the codec, for jobs that come from elsewhere. */
+static bool sampling_in_limits(const struct wire_sampling *sampling)
+{
+    return sampling->logprobs <= WIRE_TOPS_MAX && sampling->stop_ids.n <= WIRE_STOP_IDS_MAX &&
+           sampling->bias_ids.n <= WIRE_BIAS_MAX && sampling->bias_values.n <= WIRE_BIAS_MAX &&
+           sampling->allowed_ids.n <= WIRE_ALLOWED_MAX && sampling->bad_ids.n <= WIRE_BAD_MAX;
+}
+
 /* Everything about a job that does not depend on the engine's present load. */
 static enum status job_check(const struct engine *engine, const struct engine_job *job)
 {
     uint32_t max_tokens = job->sampling->max_tokens;
     if (job->prompt.n == 0 || job->emitted.n >= max_tokens)
         return STATUS_INVALID;
-    if (job->sampling->stop_ids.n > WIRE_STOP_IDS_MAX || job->n_eos > ENGINE_EOS_MAX)
+    if (job->n_eos > ENGINE_EOS_MAX || !sampling_in_limits(job->sampling))
         return STATUS_TOO_BIG;
     if (job->prompt.n > engine->cfg.len_max || max_tokens > engine->cfg.len_max - job->prompt.n)
         return STATUS_TOO_BIG;
@@ -208,6 +218,23 @@ size_t engine_yielded(const struct engine *engine, uint64_t *seqs, size_t max)
     return n;
 }
 
+static double finite_logprob(double logprob)
+{
+    return logprob >= -ENGINE_LOGPROB_MAX && logprob <= ENGINE_LOGPROB_MAX ? logprob
+                                                                           : -ENGINE_LOGPROB_MAX;
+}
+
+/* Those that the executor has written, made finite. */
+static uint32_t n_tops_of(const struct engine_row *row)
+{
+    uint32_t n = 0, n_max = row->out_tops != NULL ? row->sampling->logprobs : 0;
+    while (n < n_max && row->out_tops[n].token != ENGINE_NO_TOKEN) {
+        row->out_tops[n].logprob = finite_logprob(row->out_tops[n].logprob);
+        n++;
+    }
+    return n;
+}
+
 /* What the row did to its sequence; the sequence is not closed. */
 static struct engine_result row_result(struct engine *engine, const struct engine_row *row,
                                        struct seq *seq)
@@ -228,7 +255,9 @@ static struct engine_result row_result(struct engine *engine, const struct engin
         result.sampled = true;
         result.index = n_emitted;
         result.token = row->out_token;
-        result.logprob = row->out_logprob;
+        result.logprob = finite_logprob(row->out_logprob);
+        result.tops = row->out_tops;
+        result.n_tops = n_tops_of(row);
     }
     result.state = seq->state;
     return result;
@@ -253,6 +282,17 @@ void engine_complete(struct engine *engine, uint64_t took_ns, struct engine_resu
     engine->running = false;
     rate_learn(&engine->rate, engine->load, took_ns);
     *n_out = n;
+}
+
+void engine_result_tops(const struct engine_result *result, struct engine_tops_room *room,
+                        struct wire_u32s *ids, struct wire_span *logprobs)
+{
+    for (uint32_t i = 0; i < result->n_tops; i++) {
+        room->ids[i] = result->tops[i].token;
+        room->logprobs[i] = result->tops[i].logprob;
+    }
+    *ids = (struct wire_u32s){room->ids, result->n_tops};
+    *logprobs = (struct wire_span){(const char *)room->logprobs, result->n_tops * sizeof(double)};
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */

@@ -29,9 +29,16 @@
 #define ENGINE_BATCH_MAX 4096u /* largest batch_max */
 #define ENGINE_EOS_MAX 16u     /* end ids of a model */
 
+/* Minus infinity, NaN and whatever lies below become -ENGINE_LOGPROB_MAX: what travels is finite.
+ */
+#define ENGINE_LOGPROB_MAX 1e30
+
 /* An executor's out_token where there is no id to sample: every id was out, or a logit was not a
  * number. The sequence ends as failed; the other rows of the step are fine. */
 #define ENGINE_NO_TOKEN UINT32_MAX
+#define ENGINE_NO_TOKEN_WHY                                                                        \
+    "no id was left to sample: allowed_ids, bad_ids or min_tokens rule out every one, or the "     \
+    "model gave a logit that is not a number"
 
 struct engine;
 
@@ -75,6 +82,12 @@ struct engine_job {
     uint32_t tag;        /* the role's own: comes back in results and views */
 };
 
+/* A likely id at a place, and its logprob. */
+struct engine_top {
+    uint32_t token;
+    double logprob;
+};
+
 /* One row of a step: what the executor computes. Everything it points to stays as it is until
  * engine_complete. */
 struct engine_row {
@@ -91,8 +104,12 @@ struct engine_row {
     uint32_t n_prompt; /* the prompt/emitted border */
     const struct wire_sampling *sampling;
     uint64_t seed;
-    uint32_t out_token; /* written by the executor when sample is set */
+    uint32_t out_token; /* written by the executor when sample is set; or ENGINE_NO_TOKEN */
     double out_logprob;
+    /* [sampling->logprobs] by the executor too: the likeliest ids, each once, likeliest first. All
+     * are ENGINE_NO_TOKEN before; a vocabulary with fewer ids leaves the last ones so. NULL: none
+     * are asked for. */
+    struct engine_top *out_tops;
 };
 
 struct engine_step {
@@ -112,7 +129,9 @@ struct engine_result {
     bool sampled;
     uint32_t index; /* of the sampled id among the emitted ones */
     uint32_t token;
-    double logprob;
+    double logprob;                /* finite, at least -ENGINE_LOGPROB_MAX; so are those of tops */
+    const struct engine_top *tops; /* [n_tops] until the next plan */
+    uint32_t n_tops;
     bool stop;   /* ENDED by a stop id (else by length) */
     bool failed; /* ENDED without an id: ENGINE_NO_TOKEN; not sampled */
 };
@@ -147,6 +166,14 @@ size_t engine_yielded(const struct engine *engine, uint64_t *seqs, size_t max);
  * failed, close the step's sequences first. */
 void engine_complete(struct engine *engine, uint64_t took_ns, struct engine_result *results,
                      size_t *n_out);
+
+/* A result's tops as a message carries them; room must live as long as the two that are set. */
+struct engine_tops_room {
+    uint32_t ids[WIRE_TOPS_MAX];
+    double logprobs[WIRE_TOPS_MAX];
+};
+void engine_result_tops(const struct engine_result *result, struct engine_tops_room *room,
+                        struct wire_u32s *ids, struct wire_span *logprobs);
 
 struct engine_view {
     enum engine_state state;

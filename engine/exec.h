@@ -12,9 +12,9 @@ typedef void (*exec_piece_fn)(void *ctx, const struct engine_row *row, uint32_t 
 
 struct exec_ops {
     const char *name;
-    /* Computes every row: clears, KV, sampled id (out_token, out_logprob). Must give each row what
-     * it would give alone. piece may be NULL where no row asks for digests. A status that is not
-     * OK means that no row of the step can be used. */
+    /* Computes every row: clears, KV, sampled id (out_token, out_logprob, out_tops). Must give each
+     * row what it would give alone. piece may be NULL where no row asks for digests. A status that
+     * is not OK means that no row of the step can be used. */
     enum status (*run)(void *exec, const struct engine_step *step, exec_piece_fn piece, void *ctx);
     /* Base of the pool; geom as the executor lays it out. */
     uint8_t *(*pool)(void *exec);

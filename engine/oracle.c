@@ -28,7 +28,8 @@
 #define GOLDEN UINT64_C(0x9e3779b97f4a7c15)
 #define EOS_ONE_IN 256u
 #define LETTERS 26u
-#define SPACES 4u /* of LETTERS + SPACES choices */
+#define SPACES 4u       /* of LETTERS + SPACES choices */
+#define TOPS_STRIDE 37u /* odd, so that the first ORACLE_VOCAB of them differ */
 
 const uint32_t oracle_eos[ORACLE_N_EOS] = {ORACLE_EOS};
 
@@ -45,11 +46,6 @@ struct place {
     size_t block_bytes;
     uint8_t *pool;
     const uint32_t *blocks;
-};
-
-struct sampled {
-    uint32_t token;
-    double logprob;
 };
 
 /* ---- the mix --------------------------------------------------------------------------------- */
@@ -205,6 +201,13 @@ static void hash_u32s(struct hash *hash, struct wire_u32s values)
         hash_u64(hash, values.at[i]);
 }
 
+static void hash_f64s(struct hash *hash, struct wire_f64s values)
+{
+    hash_u64(hash, values.n);
+    for (size_t i = 0; i < values.n; i++)
+        hash_f64(hash, values.at[i]);
+}
+
 static void hash_sampling(struct hash *hash, const struct wire_sampling *sampling)
 {
 #define FIELD(type, member, key, limit, dflt) hash_##type(hash, sampling->member);
@@ -212,8 +215,74 @@ static void hash_sampling(struct hash *hash, const struct wire_sampling *samplin
 #undef FIELD
 }
 
-/* The id at position n, from KV of [0, n). */
-static struct sampled sample(const struct place *place, const struct engine_row *row, uint32_t n)
+/* Ids that may not come, one bit each. */
+struct ids_out {
+    uint64_t bits[ORACLE_VOCAB / 64];
+};
+
+static void ids_set(struct ids_out *out, struct wire_u32s ids, bool is_out)
+{
+    for (size_t i = 0; i < ids.n; i++) {
+        uint64_t bit = UINT64_C(1) << (ids.at[i] % 64);
+        if (ids.at[i] >= ORACLE_VOCAB)
+            continue;
+        if (is_out)
+            out->bits[ids.at[i] / 64] |= bit;
+        else
+            out->bits[ids.at[i] / 64] &= ~bit;
+    }
+}
+
+static bool ids_has(const struct ids_out *out, uint32_t id)
+{
+    return out->bits[id / 64] >> (id % 64) & 1;
+}
+
+static struct ids_out ids_ruled_out(const struct wire_sampling *sampling, uint32_t n_emitted)
+{
+    struct ids_out out = {{0}};
+    if (sampling->allowed_ids.n > 0) {
+        memset(&out, 0xff, sizeof out);
+        ids_set(&out, sampling->allowed_ids, false);
+    }
+    ids_set(&out, sampling->bad_ids, true);
+    if (n_emitted < sampling->min_tokens) {
+        ids_set(&out, sampling->stop_ids, true);
+        if (!sampling->ignore_eos)
+            ids_set(&out, (struct wire_u32s){oracle_eos, ORACLE_N_EOS}, true);
+    }
+    return out;
+}
+
+/* The id that the hash chooses, or the next one that is not out, or ENGINE_NO_TOKEN. */
+static uint32_t choose(uint64_t value, const struct wire_sampling *sampling, uint32_t n_emitted)
+{
+    struct ids_out out = ids_ruled_out(sampling, n_emitted);
+    uint64_t choice = value & UINT32_MAX, rare = value >> 32;
+    uint32_t token = ' ';
+    if (choice % (LETTERS + SPACES) < LETTERS)
+        token = 'a' + (uint32_t)(choice % (LETTERS + SPACES));
+    if (!sampling->ignore_eos && rare % EOS_ONE_IN == 0 && !ids_has(&out, ORACLE_EOS))
+        token = ORACLE_EOS;
+    for (uint32_t i = 0; i < ORACLE_VOCAB; i++) {
+        if (!ids_has(&out, (token + i) % ORACLE_VOCAB))
+            return (token + i) % ORACLE_VOCAB;
+    }
+    return ENGINE_NO_TOKEN;
+}
+
+/* As many tops as are asked for, from the sampled id down; no two of them are equal. */
+static void fill_tops(struct engine_top *tops, uint32_t n, uint64_t value, uint32_t token,
+                      double logprob)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        tops[i] = (struct engine_top){(token + i * TOPS_STRIDE) % ORACLE_VOCAB, logprob};
+        logprob -= (double)(mix(value, i) % 1024) / 1024.0;
+    }
+}
+
+/* The id at position n, from KV of [0, n), into the row's out fields. */
+static void sample(const struct place *place, struct engine_row *row, uint32_t n)
 {
     struct hash hash = hash_init();
     hash_kv(&hash, place, n);
@@ -223,16 +292,11 @@ static struct sampled sample(const struct place *place, const struct engine_row 
     for (uint32_t i = row->n_prompt; i < n; i++) /* what penalties would look at */
         hash_u64(&hash, row->tokens[i]);
     hash_sampling(&hash, row->sampling);
-    uint64_t value = hash_value(&hash), choice = value & UINT32_MAX, rare = value >> 32;
-    struct sampled out = {.logprob = -(double)(value % 4096) / 1024.0};
-    bool may_end = !row->sampling->ignore_eos && n - row->n_prompt >= row->sampling->min_tokens;
-    if (may_end && rare % EOS_ONE_IN == 0)
-        out.token = ORACLE_EOS;
-    else if (choice % (LETTERS + SPACES) < LETTERS)
-        out.token = 'a' + (uint32_t)(choice % (LETTERS + SPACES));
-    else
-        out.token = ' ';
-    return out;
+    uint64_t value = hash_value(&hash);
+    row->out_token = choose(value, row->sampling, n - row->n_prompt);
+    row->out_logprob = -(double)(value % 4096) / 1024.0;
+    if (row->out_tops != NULL && row->out_token != ENGINE_NO_TOKEN)
+        fill_tops(row->out_tops, row->sampling->logprobs, value, row->out_token, row->out_logprob);
 }
 
 /* ---- pretended time -------------------------------------------------------------------------- */
@@ -323,11 +387,8 @@ static void run_row(struct oracle *oracle, struct engine_row *row, struct pace *
         if (row->digest && (stop == border || row->sample))
             report_pieces(oracle, row, block, piece, ctx);
     }
-    if (row->sample) {
-        struct sampled sampled = sample(&place, row, end);
-        row->out_token = sampled.token;
-        row->out_logprob = sampled.logprob;
-    }
+    if (row->sample)
+        sample(&place, row, end);
 }
 
 static enum status oracle_run(void *exec, const struct engine_step *step, exec_piece_fn piece,
@@ -388,45 +449,102 @@ enum status oracle_create(const struct oracle_cfg *cfg, struct exec *out)
 
 /* ---- the truth ------------------------------------------------------------------------------- */
 
+/* Memory of a stream's computation: one sequence in a pool of its own. */
+struct scratch {
+    uint8_t *pool;
+    uint32_t *tokens;
+    uint32_t *blocks;
+    uint32_t n_prompt, n, n_max; /* tokens */
+};
+
+static void scratch_fini(struct scratch *scratch)
+{
+    mem_free(scratch->blocks);
+    mem_free(scratch->tokens);
+    mem_free(scratch->pool);
+}
+
+static enum status scratch_init(struct scratch *scratch, const struct kvgeom *geom,
+                                const struct engine_job *job)
+{
+    uint32_t n_prompt = (uint32_t)job->prompt.n;
+    uint32_t n_max = n_prompt + job->sampling->max_tokens, n_blocks = kvgeom_blocks(n_max);
+    *scratch = (struct scratch){
+        .pool = mem_alloc_zero(n_blocks, kvgeom_block_bytes(geom)),
+        .tokens = mem_alloc_zero(n_max, sizeof *scratch->tokens),
+        .blocks = mem_alloc_zero(n_blocks, sizeof *scratch->blocks),
+        .n_prompt = n_prompt,
+        .n = n_prompt + (uint32_t)job->emitted.n,
+        .n_max = n_max,
+    };
+    if (scratch->pool == NULL || scratch->tokens == NULL || scratch->blocks == NULL) {
+        scratch_fini(scratch);
+        return STATUS_NO_MEMORY;
+    }
+    for (uint32_t i = 0; i < n_blocks; i++)
+        scratch->blocks[i] = i;
+    memcpy(scratch->tokens, job->prompt.at, job->prompt.n * sizeof *scratch->tokens);
+    if (job->emitted.n > 0)
+        memcpy(scratch->tokens + n_prompt, job->emitted.at,
+               job->emitted.n * sizeof *scratch->tokens);
+    return STATUS_OK;
+}
+
+/* Puts what was sampled into the stream. True: it has ended. */
+static bool stream_add(struct oracle_stream *stream, const struct engine_job *job,
+                       const struct engine_row *row, uint32_t n_emitted)
+{
+    bool stop;
+    stream->failed = row->out_token == ENGINE_NO_TOKEN;
+    if (stream->failed)
+        return true;
+    stream->tokens[stream->n] = row->out_token;
+    if (stream->logprobs != NULL)
+        stream->logprobs[stream->n] = row->out_logprob;
+    stream->n++;
+    return seq_ends(job->sampling, job->eos, job->n_eos, n_emitted, row->out_token, &stop) ||
+           stream->n == stream->max;
+}
+
+enum status oracle_stream(const struct oracle_cfg *cfg, const struct engine_job *job,
+                          struct oracle_stream *stream)
+{
+    uint32_t n_tops = job->sampling->logprobs;
+    struct scratch scratch;
+    enum status status = scratch_init(&scratch, &cfg->geom, job);
+    if (status != STATUS_OK)
+        return status;
+    struct place place = {&cfg->geom, kvgeom_block_bytes(&cfg->geom), scratch.pool, scratch.blocks};
+    struct engine_row row = {.tokens = scratch.tokens,
+                             .n_prompt = scratch.n_prompt,
+                             .sampling = job->sampling,
+                             .seed = job->seed};
+    uint64_t hash = cfg->model_seed;
+    bool ends = scratch.n >= scratch.n_max || stream->max == 0;
+    stream->n = 0;
+    stream->failed = false;
+    for (uint32_t position = 0; !ends; position++) {
+        hash = mix(hash, scratch.tokens[position]);
+        write_kv(&place, position, hash);
+        if (position + 1 < scratch.n)
+            continue;
+        if (stream->tops != NULL)
+            row.out_tops = stream->tops + stream->n * n_tops;
+        sample(&place, &row, scratch.n);
+        ends = stream_add(stream, job, &row, scratch.n - scratch.n_prompt);
+        if (!ends)
+            scratch.tokens[scratch.n++] = row.out_token;
+    }
+    scratch_fini(&scratch);
+    return STATUS_OK;
+}
+
 enum status oracle_truth(const struct oracle_cfg *cfg, const struct engine_job *job,
                          uint32_t *tokens_out, size_t max, size_t *n_out)
 {
-    uint32_t n_prompt = (uint32_t)job->prompt.n, n = n_prompt + (uint32_t)job->emitted.n;
-    uint32_t n_max = n_prompt + job->sampling->max_tokens;
-    uint32_t n_blocks = kvgeom_blocks(n_max);
-    size_t block_bytes = kvgeom_block_bytes(&cfg->geom);
-    uint8_t *pool = mem_alloc_zero(n_blocks, block_bytes);
-    uint32_t *tokens = mem_alloc_zero(n_max, sizeof *tokens);
-    uint32_t *blocks = mem_alloc_zero(n_blocks, sizeof *blocks);
-    enum status status = STATUS_NO_MEMORY;
-    if (pool == NULL || tokens == NULL || blocks == NULL)
-        goto out;
-    for (uint32_t i = 0; i < n_blocks; i++)
-        blocks[i] = i;
-    memcpy(tokens, job->prompt.at, job->prompt.n * sizeof *tokens);
-    if (job->emitted.n > 0)
-        memcpy(tokens + n_prompt, job->emitted.at, job->emitted.n * sizeof *tokens);
-    struct place place = {&cfg->geom, block_bytes, pool, blocks};
-    struct engine_row row = {
-        .tokens = tokens, .n_prompt = n_prompt, .sampling = job->sampling, .seed = job->seed};
-    uint64_t hash = cfg->model_seed;
-    size_t n_out_now = 0;
-    bool stop, ends = n >= n_max;
-    for (uint32_t position = 0; !ends && n_out_now < max; position++) {
-        hash = mix(hash, tokens[position]);
-        write_kv(&place, position, hash);
-        if (position + 1 < n)
-            continue;
-        tokens[n] = sample(&place, &row, n).token;
-        tokens_out[n_out_now++] = tokens[n];
-        ends = seq_ends(job->sampling, job->eos, job->n_eos, n - n_prompt, tokens[n], &stop);
-        n++;
-    }
-    *n_out = n_out_now;
-    status = STATUS_OK;
-out:
-    mem_free(blocks);
-    mem_free(tokens);
-    mem_free(pool);
+    struct oracle_stream stream = {.tokens = tokens_out, .max = max};
+    enum status status = oracle_stream(cfg, job, &stream);
+    if (status == STATUS_OK)
+        *n_out = stream.n;
     return status;
 }

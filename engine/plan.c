@@ -104,6 +104,11 @@ static void add_row(struct engine *engine, struct seq *seq, uint32_t n, struct r
     uint32_t end = seq->n_kv + n, n_blocks = kvgeom_blocks(end);
     CHECK(n > 0 && end <= seq->n_tokens && n_blocks <= seq->n_blocks);
     uint32_t n_clear = n_blocks > seq->n_clean ? n_blocks - seq->n_clean : 0;
+    bool sample = end == seq->n_tokens;
+    uint32_t n_tops = sample ? seq->sampling.logprobs : 0;
+    struct engine_top *tops = engine->tops + (size_t)engine->step.n_rows * WIRE_TOPS_MAX;
+    for (uint32_t i = 0; i < n_tops; i++)
+        tops[i].token = ENGINE_NO_TOKEN;
     engine->step.rows[engine->step.n_rows] = (struct engine_row){
         .seq = seq->handle,
         .req = seq->req,
@@ -114,11 +119,12 @@ static void add_row(struct engine *engine, struct seq *seq, uint32_t n, struct r
         .n = n,
         .n_clear = n_clear,
         .clear = seq->n_clean,
-        .sample = end == seq->n_tokens,
+        .sample = sample,
         .digest = seq->mode == ENGINE_PREFILL,
         .n_prompt = seq->n_prompt,
         .sampling = &seq->sampling,
         .seed = seq->seed,
+        .out_tops = n_tops > 0 ? tops : NULL,
     };
     engine->row_seqs[engine->step.n_rows++] = seq;
     seq->n_clean += n_clear;

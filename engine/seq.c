@@ -9,6 +9,7 @@
 #include "base/idmap.h"
 #include "base/mem.h"
 #include "base/objpool.h"
+#include "wire/sampling.h"
 
 void seq_append(struct engine *engine, enum seq_list list, struct seq *seq)
 {
@@ -71,15 +72,17 @@ enum status seq_create(struct engine *engine, const struct engine_job *job, stru
     uint32_t n_prompt = (uint32_t)job->prompt.n, n_emitted = (uint32_t)job->emitted.n;
     uint32_t tokens_cap = n_prompt + job->sampling->max_tokens;
     uint32_t blocks_cap = blocks_of_life(job, n_prompt + n_emitted);
-    size_t n_stop = job->sampling->stop_ids.n;
+    size_t sampling_bytes = wire_sampling_bytes(job->sampling);
     struct seq *seq = objpool_take(engine->seqs);
     if (seq == NULL)
         return STATUS_FULL;
-    uint32_t *words = mem_alloc(((size_t)tokens_cap + blocks_cap + n_stop) * sizeof *words);
-    if (words == NULL) {
+    uint8_t *memory =
+        mem_alloc(sampling_bytes + ((size_t)tokens_cap + blocks_cap) * sizeof(uint32_t));
+    if (memory == NULL) {
         objpool_give(engine->seqs, seq);
         return STATUS_NO_MEMORY;
     }
+    uint32_t *words = (uint32_t *)(void *)(memory + sampling_bytes);
     *seq = (struct seq){
         .req = job->req,
         .attempt = job->attempt,
@@ -89,8 +92,8 @@ enum status seq_create(struct engine *engine, const struct engine_job *job, stru
         .suspect = job->suspect,
         .seed = job->seed,
         .n_eos = job->n_eos,
-        .sampling = *job->sampling,
-        .memory = words,
+        .sampling = wire_sampling_copy(job->sampling, memory),
+        .memory = memory,
         .tokens = words,
         .n_prompt = n_prompt,
         .n_tokens = n_prompt + n_emitted,
@@ -103,10 +106,6 @@ enum status seq_create(struct engine *engine, const struct engine_job *job, stru
         memcpy(seq->eos, job->eos, job->n_eos * sizeof *job->eos);
     if (n_emitted > 0)
         memcpy(seq->tokens + n_prompt, job->emitted.at, n_emitted * sizeof *words);
-    uint32_t *stop = seq->blocks + blocks_cap;
-    if (n_stop > 0)
-        memcpy(stop, job->sampling->stop_ids.at, n_stop * sizeof *words);
-    seq->sampling.stop_ids.at = stop;
     *out = seq;
     return STATUS_OK;
 }

@@ -26,9 +26,9 @@ struct seq {
     uint64_t seed;
     uint32_t eos[ENGINE_EOS_MAX];
     uint32_t n_eos;
-    struct wire_sampling sampling; /* stop_ids point into memory */
+    struct wire_sampling sampling; /* its arrays lie in memory */
 
-    void *memory; /* one allocation: tokens, blocks, stop ids */
+    void *memory; /* one allocation: sampling's arrays, tokens, blocks */
     uint32_t *tokens;
     uint32_t n_prompt, n_tokens, tokens_cap;
     uint32_t n_kv; /* KV of tokens [0, n_kv) is in the blocks */
@@ -48,6 +48,7 @@ struct engine {
 
     struct engine_step step; /* rows[batch_max] */
     struct seq **row_seqs;   /* [batch_max] beside the rows */
+    struct engine_top *tops; /* [batch_max][WIRE_TOPS_MAX] of the rows */
     bool running;
     struct rate_load load; /* of the running step */
     struct rate rate;
@@ -58,7 +59,8 @@ void seq_append(struct engine *engine, enum seq_list list, struct seq *seq);
 void seq_unlink(struct engine *engine, enum seq_list list, struct seq *seq);
 
 /* Whether a sequence ends with this id after n_emitted others: by length, or by a stop id (then
- * *stop_out is true). Stop ids do not count before min_tokens. */
+ * *stop_out is true). Neither those nor the end ids count before
+ * min_tokens: an executor does not sample them there. */
 bool seq_ends(const struct wire_sampling *sampling, const uint32_t *eos, uint32_t n_eos,
               uint32_t n_emitted, uint32_t token, bool *stop_out);
 

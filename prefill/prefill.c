@@ -10,11 +10,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "wire/plant.h"
+#include "wire/sampling.h"
 #include "wire/tombs.h"
 
 #define PREFILL_OUT_BYTES_MAX (16u << 20) /* messages of one step, to all routers */
 #define PREFILL_TOMBS 16384u
-#define PREFILL_NOTE_BYTES_MAX 1024u
+#define PREFILL_NOTE_BYTES_MAX 2048u
 
 enum prefill_state {
     PREFILL_COMPUTE, /* in the engine; prompt not done */
@@ -185,7 +186,7 @@ static void post(struct prefill *prefill, const struct prefill_req *req, struct 
 }
 
 static void post_failed(struct prefill *prefill, uint32_t link, const struct wire_msg *job,
-                        enum status code)
+                        enum status code, const char *why)
 {
     struct wire_msg msg;
 
@@ -194,7 +195,7 @@ static void post_failed(struct prefill *prefill, uint32_t link, const struct wir
     msg.attempt = job->attempt;
     msg.generation = job->generation;
     msg.failed.code = code;
-    msg.failed.text = wire_span_of(status_text(code));
+    msg.failed.text = wire_span_of(why);
     bond_post(prefill->bond, link, prefill->out, &msg);
 }
 
@@ -236,9 +237,13 @@ static void take_job(struct prefill *prefill, uint32_t link, const struct wire_m
         .eos = prefill->eos,
         .n_eos = prefill->cfg.n_eos,
     };
+    char why[WIRE_ERROR_MAX];
     struct prefill_req *req;
-    enum status status = prefill->draining ? STATUS_DRAINING : STATUS_OK;
+    enum status status = wire_job_check(in, prefill->cfg.vocab, why);
+    const bool unfit = status != STATUS_OK;
 
+    if (!unfit && prefill->draining)
+        status = STATUS_DRAINING;
     if (wire_tombs_has(prefill->tombs, &msg->req, msg->attempt) ||
         req_find(prefill, &msg->req, msg->attempt))
         return;
@@ -264,7 +269,7 @@ static void take_job(struct prefill *prefill, uint32_t link, const struct wire_m
     }
     if (status != STATUS_OK) {
         wire_tombs_add(prefill->tombs, &msg->req, msg->attempt);
-        post_failed(prefill, link, msg, status);
+        post_failed(prefill, link, msg, status, unfit ? why : status_text(status));
     }
 }
 
@@ -314,6 +319,7 @@ static void take_first(struct prefill *prefill, struct prefill_req *req,
                        const struct engine_result *result, uint64_t now_ns)
 {
     uint8_t note[PREFILL_NOTE_BYTES_MAX];
+    struct engine_tops_room tops;
     struct wire_msg msg;
     size_t note_len;
 
@@ -322,6 +328,7 @@ static void take_first(struct prefill *prefill, struct prefill_req *req,
     msg.first.token = result->token;
     msg.first.logprob = result->logprob;
     msg.first.end = end_of(result);
+    engine_result_tops(result, &tops, &msg.first.top_ids, &msg.first.top_logprobs);
     msg.first.ledger.prefill_queue_us = (req->started_ns - req->arrived_ns) / NS_PER_US;
     msg.first.ledger.prefill_us = (now_ns - req->started_ns) / NS_PER_US;
     post(prefill, req, &msg);
@@ -339,11 +346,19 @@ static void take_result(struct prefill *prefill, const struct engine_result *res
                         uint64_t now_ns)
 {
     struct prefill_req *req = req_find(prefill, &result->req, result->attempt);
+    struct engine_tops_room tops;
     struct wire_msg msg;
 
     CHECK(req && req->seq == result->seq);
     if (!req->started_ns)
         req->started_ns = prefill->step_started_ns;
+    if (result->failed) {
+        wire_msg_init(&msg, WIRE_KIND_FAILED);
+        msg.failed.code = STATUS_INVALID;
+        msg.failed.text = wire_span_of(ENGINE_NO_TOKEN_WHY);
+        post(prefill, req, &msg);
+        req_close(prefill, req, now_ns);
+    }
     if (!result->sampled)
         return;
     if (req->state == PREFILL_COMPUTE) {
@@ -355,6 +370,7 @@ static void take_result(struct prefill *prefill, const struct engine_result *res
     msg.token.token = result->token;
     msg.token.logprob = result->logprob;
     msg.token.end = end_of(result);
+    engine_result_tops(result, &tops, &msg.token.top_ids, &msg.token.top_logprobs);
     post(prefill, req, &msg);
     if (result->state == ENGINE_ENDED) {
         post_done(prefill, req, result, now_ns);

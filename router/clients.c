@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "router/state.h"
+#include "wire/sampling.h"
 #include "wire/siphash.h"
 
 static enum status post(struct router *router, uint32_t link, struct wire_msg *msg)
@@ -88,7 +89,7 @@ static enum status post_token(struct router *router, struct router_req *req)
     msg.req = req->id;
     msg.token.index = req->n_sent;
     msg.token.token = req->emitted[req->n_sent];
-    msg.token.logprob = req->logprobs[req->n_sent];
+    router_tops_fill(req, req->n_sent, &msg.token);
     if (req->n_sent + 1 == req->n_emitted)
         msg.token.end = wire_span_of(req->end);
     msg.token.text.at = text;
@@ -219,54 +220,14 @@ void router_client_link_down(struct router *router, uint32_t link, uint64_t now_
 
 /* ---- admission ---- */
 
-/* A constant sentence of what is wrong with the parameters, or NULL. */
-static const char *sampling_wrong(const struct wire_sampling *sampling)
-{
-    if (sampling->max_tokens == 0)
-        return "max_tokens is 0: expected at least 1";
-    if (sampling->min_tokens > sampling->max_tokens)
-        return "min_tokens is over max_tokens";
-    if (!(sampling->temperature >= 0))
-        return "temperature is negative: expected 0 to 100";
-    if (!(sampling->top_p > 0))
-        return "top_p is not above 0: expected above 0, at most 1";
-    if (!(sampling->min_p >= 0))
-        return "min_p is negative: expected 0 to 1";
-    if (!(sampling->repetition_penalty > 0))
-        return "repetition_penalty is not above 0";
-    return NULL;
-}
-
-/* Finds the ids of the prompt: given, or of the text (in the workspace). */
-static enum status prompt_ids(struct router *router, const struct wire_generate *in,
-                              struct wire_u32s *out, const char **why_out)
-{
-    enum status status;
-
-    *why_out = "generate: expected either tokens or text, and at least one token";
-    if ((in->tokens.n > 0) == (in->text.len > 0))
-        return STATUS_INVALID;
-    *out = in->tokens;
-    if (in->tokens.n > 0)
-        return STATUS_OK;
-    status = tokenizer_encode(router->cfg.tok, in->text.at, in->text.len, TOKENIZER_ADD_SPECIAL,
-                              router->work, &out->at, &out->n);
-    *why_out = "the text cannot be made into tokens";
-    if (status == STATUS_OK && (out->n == 0 || out->n > WIRE_TOKENS_MAX))
-        status = out->n == 0 ? STATUS_INVALID : STATUS_TOO_BIG;
-    if (status == STATUS_TOO_BIG)
-        *why_out = "the text has more tokens than a request may have: shorten it";
-    return status;
-}
-
 /* One allocation for all that grows with the request; it dies with it. */
 static enum status req_memory(struct router *router, struct router_req *req,
                               const struct wire_u32s *prompt, const struct wire_sampling *sampling)
 {
-    const size_t n = sampling->max_tokens;
-    uint8_t *at = mem_alloc(n * sizeof(double) + n * sizeof(uint32_t) +
-                            (prompt->n + sampling->stop_ids.n) * sizeof(uint32_t));
-    uint32_t *stop_ids;
+    const size_t n = sampling->max_tokens, n_tops = n * sampling->logprobs;
+    const size_t sampling_bytes = wire_sampling_bytes(sampling);
+    uint8_t *at = mem_alloc(sampling_bytes + (n + n_tops) * (sizeof(double) + sizeof(uint32_t)) +
+                            prompt->n * sizeof(uint32_t) + n);
 
     if (!at)
         return STATUS_NO_MEMORY;
@@ -275,16 +236,15 @@ static enum status req_memory(struct router *router, struct router_req *req,
         return STATUS_NO_MEMORY;
     }
     req->memory = at;
-    req->logprobs = (double *)(void *)at;
-    req->emitted = (uint32_t *)(void *)(at + n * sizeof(double));
-    req->prompt = req->emitted + n;
+    req->sampling = wire_sampling_copy(sampling, at);
+    req->logprobs = (double *)(void *)(at + sampling_bytes);
+    req->top_logprobs = req->logprobs + n;
+    req->emitted = (uint32_t *)(void *)(req->top_logprobs + n_tops);
+    req->top_ids = req->emitted + n;
+    req->prompt = req->top_ids + n_tops;
+    req->n_tops = (uint8_t *)(req->prompt + prompt->n);
     req->n_prompt = (uint32_t)prompt->n;
     memcpy(req->prompt, prompt->at, prompt->n * sizeof(uint32_t));
-    stop_ids = req->prompt + prompt->n;
-    req->sampling = *sampling;
-    if (sampling->stop_ids.n > 0)
-        memcpy(stop_ids, sampling->stop_ids.at, sampling->stop_ids.n * sizeof(uint32_t));
-    req->sampling.stop_ids.at = stop_ids;
     return STATUS_OK;
 }
 
@@ -350,24 +310,37 @@ static void queue_make_room(struct router *router, uint64_t now_ns)
     req_free(router, &router->reqs[i]);
 }
 
+/* Tokens of the longest sequence; 0: not known yet. */
+static uint32_t len_limit(const struct router *router)
+{
+    const uint32_t nodes = router_len_max(router), model = router->cfg.len_max;
+
+    return nodes == 0 || (model != 0 && model < nodes) ? model : nodes;
+}
+
 /* Why the request cannot be taken, or OK. text_out gets a sentence of at most WIRE_ERROR_MAX. */
 static enum status admission(struct router *router, const struct wire_generate *in,
                              const struct wire_u32s *prompt, uint64_t now_ns, char *text,
                              uint32_t *retry_ms_out)
 {
-    const uint32_t len_max = router_len_max(router);
-    const char *wrong = sampling_wrong(&in->sampling);
+    const struct wire_sampling *sampling = &in->sampling;
+    const uint32_t len_max = len_limit(router);
 
     *retry_ms_out = 0;
-    if (wrong) {
-        snprintf(text, WIRE_ERROR_MAX, "%s", wrong);
+    if (wire_sampling_check(sampling, router->cfg.vocab, text) != STATUS_OK)
         return STATUS_INVALID;
-    }
-    if (len_max > 0 && prompt->n + in->sampling.max_tokens > len_max) {
+    if (len_max > 0 && prompt->n + sampling->max_tokens > len_max) {
         snprintf(text, WIRE_ERROR_MAX,
                  "prompt of %zu tokens and max_tokens %u are over this fleet's longest sequence, "
                  "%u tokens: shorten one of them",
-                 prompt->n, in->sampling.max_tokens, len_max);
+                 prompt->n, sampling->max_tokens, len_max);
+        return STATUS_TOO_BIG;
+    }
+    if ((uint64_t)sampling->max_tokens * sampling->logprobs > ROUTER_TOPS_MAX) {
+        snprintf(text, WIRE_ERROR_MAX,
+                 "max_tokens %u with logprobs %u are more than %u likeliest ids in all: ask for "
+                 "less of one of them",
+                 sampling->max_tokens, sampling->logprobs, ROUTER_TOPS_MAX);
         return STATUS_TOO_BIG;
     }
     if (router_quarantined(router, prompt_print(router, prompt), now_ns)) {
@@ -397,7 +370,6 @@ static void take_generate(struct router *router, uint32_t link, const struct wir
     struct router_req *req;
     struct wire_u32s prompt;
     struct idmap_key key;
-    const char *why;
     uint32_t retry_ms = 0;
     enum status status;
 
@@ -405,9 +377,7 @@ static void take_generate(struct router *router, uint32_t link, const struct wir
         snprintf(text, sizeof(text), "model '%.*s' is not served here, '%s' is", (int)in->model.len,
                  in->model.at, router->cfg.model);
         status = STATUS_NOT_FOUND;
-    } else if ((status = prompt_ids(router, in, &prompt, &why)) != STATUS_OK) {
-        snprintf(text, sizeof(text), "%s", why);
-    } else {
+    } else if ((status = router_prompt(router, in, &prompt, text)) == STATUS_OK) {
         status = admission(router, in, &prompt, now_ns, text, &retry_ms);
     }
     if (status != STATUS_OK) {
@@ -537,7 +507,7 @@ static void answer_models(struct router *router, uint32_t link)
 
     wire_msg_init(&msg, WIRE_KIND_MODEL_LIST);
     msg.model_list.names = (struct wire_texts){&name, 1};
-    msg.model_list.len_max = router_len_max(router);
+    msg.model_list.len_max = len_limit(router);
     msg.model_list.fingerprint = wire_span_of(router->numerics);
     (void)post(router, link, &msg);
 }

@@ -301,15 +301,28 @@ static void take_crash(struct router *router, const struct wire_crash *crash, ui
 
 #define LOGPROB_MAX 1e30
 
+/* Whether the likeliest ids are as many as the counts say. */
+static bool tops_sound(const struct wire_tokens *tokens)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < tokens->n_tops.len; i++)
+        n += (uint8_t)tokens->n_tops.at[i];
+    return (tokens->n_tops.len == 0 || tokens->n_tops.len == tokens->tokens.n) &&
+           tokens->top_ids.n == n && tokens->top_logprobs.len == n * sizeof(double);
+}
+
 /* A step's tokens, each as if it had come alone. */
 static void take_tokens(struct router *router, struct router_node *node,
                         const struct wire_tokens *tokens, uint64_t now_ns)
 {
     const size_t n = tokens->tokens.n;
+    size_t n_tops = 0; /* of those before */
 
     if (tokens->reqs.len != n * sizeof(struct wire_id) || tokens->attempts.n != n ||
         tokens->generations.n != n || tokens->indexes.n != n ||
-        tokens->logprobs.len != n * sizeof(double) || tokens->ends.len != n) {
+        tokens->logprobs.len != n * sizeof(double) || tokens->ends.len != n ||
+        !tops_sound(tokens)) {
         node_break(router, node, STATUS_PROTOCOL, now_ns);
         return;
     }
@@ -328,6 +341,14 @@ static void take_tokens(struct router *router, struct router_node *node,
             return;
         }
         one.token.end = wire_span_of(wire_end_name((uint8_t)tokens->ends.at[i]));
+        if (tokens->n_tops.len > 0) {
+            const size_t own = (uint8_t)tokens->n_tops.at[i];
+
+            one.token.top_ids = (struct wire_u32s){tokens->top_ids.at + n_tops, own};
+            one.token.top_logprobs = (struct wire_span){
+                tokens->top_logprobs.at + n_tops * sizeof(double), own * sizeof(double)};
+            n_tops += own;
+        }
         router_req_message(router, (uint32_t)(node - router->nodes), &one, now_ns);
     }
 }

@@ -101,36 +101,39 @@ static bool end_sound(const struct router_req *req, uint32_t index, struct wire_
 }
 
 /* Takes the id at its place in the stream, once. False: the request has ended or starts again. */
-static bool take_id(struct router *router, struct router_req *req, uint32_t index, uint32_t token,
-                    double logprob, struct wire_span end, uint64_t now_ns)
+static bool take_id(struct router *router, struct router_req *req, const struct wire_token *token,
+                    uint64_t now_ns)
 {
+    uint32_t index = token->index;
+
     if (PLANTED(18) && index + 1 == req->n_emitted && req->n_emitted < req->sampling.max_tokens)
         index++; /* the copy of the first token is taken for the next one */
     if (index < req->n_emitted) {
         router->counts.tokens_doubled++;
-        if (req->emitted[index] == token)
+        if (req->emitted[index] == token->token && router_tops_equal(req, index, token))
             return true;
         router->counts.tokens_differing++;
-        LOG_ERROR("router", "two nodes computed different tokens", log_req(req->id.byte),
-                  log_u64("index", index), log_u64("first", req->emitted[index]),
-                  log_u64("second", token), log_str("prefill", req->p_name),
-                  log_str("decode", req->d_name));
+        LOG_ERROR("router", "two nodes computed different tokens or logprobs",
+                  log_req(req->id.byte), log_u64("index", index),
+                  log_u64("first", req->emitted[index]), log_u64("second", token->token),
+                  log_str("prefill", req->p_name), log_str("decode", req->d_name));
         router_req_end(router, req, STATUS_MISMATCH,
-                       "two nodes computed different tokens for one place; see the router's log",
+                       "two nodes computed different tokens or logprobs for one place; see the "
+                       "router's log",
                        now_ns);
         return false;
     }
     if (index > req->n_emitted || index >= req->sampling.max_tokens || req->end[0] ||
-        !end_sound(req, index, end)) {
+        token->token >= router->cfg.vocab || !end_sound(req, index, token->end) ||
+        !router_tops_keep(req, index, token)) {
         retry(router, req, STATUS_PROTOCOL, now_ns);
         return false;
     }
     if (req->n_emitted == 0)
         req->ledger.first_token_us = (now_ns - req->admitted_ns) / NS_PER_US;
-    req->emitted[req->n_emitted] = token;
-    req->logprobs[req->n_emitted++] = logprob;
-    if (end.len > 0) /* req->end is empty here: nothing comes after an end */
-        snprintf(req->end, sizeof(req->end), "%.*s", (int)end.len, end.at);
+    req->emitted[req->n_emitted++] = token->token;
+    if (token->end.len > 0) /* req->end is empty here: nothing comes after an end */
+        snprintf(req->end, sizeof(req->end), "%.*s", (int)token->end.len, token->end.at);
     router->counts.tokens++;
     return true;
 }
@@ -138,13 +141,20 @@ static bool take_id(struct router *router, struct router_req *req, uint32_t inde
 static void take_first(struct router *router, struct router_req *req,
                        const struct wire_first *first, uint64_t now_ns)
 {
+    const struct wire_token token = {.index = first->index,
+                                     .token = first->token,
+                                     .logprob = first->logprob,
+                                     .end = first->end,
+                                     .top_ids = first->top_ids,
+                                     .top_logprobs = first->top_logprobs};
+
     req->ledger.prefill_queue_us += first->ledger.prefill_queue_us;
     req->ledger.prefill_us += first->ledger.prefill_us;
     if (req->state == ROUTER_PREFILL) {
         router_computed(router, req);
         req->state = ROUTER_HANDOVER;
     }
-    if (take_id(router, req, first->index, first->token, first->logprob, first->end, now_ns))
+    if (take_id(router, req, &token, now_ns))
         router_client_flush(router, req, now_ns);
 }
 
@@ -167,7 +177,7 @@ static void take_token(struct router *router, struct router_req *req, bool from_
         router_unplace_p(router, req, true);
         req->state = ROUTER_DECODE;
     }
-    if (!take_id(router, req, token->index, token->token, token->logprob, token->end, now_ns))
+    if (!take_id(router, req, token, now_ns))
         return;
     account_growth(router, req);
     router_client_flush(router, req, now_ns);
@@ -212,24 +222,36 @@ static void backoff(struct router *router, uint32_t node, uint64_t now_ns)
     router->nodes[node].backoff_ns = now_ns + ROUTER_BACKOFF_MS * NS_PER_MS;
 }
 
+/* Ends a request that no node would take: it is too long, or the node says what is wrong with it.
+ */
+static bool end_unfit(struct router *router, struct router_req *req, enum status code,
+                      struct wire_span why, uint64_t now_ns)
+{
+    char text[WIRE_ERROR_MAX + 1];
+
+    if (code != STATUS_TOO_BIG && code != STATUS_INVALID)
+        return false;
+    snprintf(text, sizeof(text), "%.*s", (int)why.len, why.at);
+    router_req_end(router, req, code, code == STATUS_TOO_BIG ? ROUTER_TOO_LONG : text, now_ns);
+    return true;
+}
+
 static void failed_p(struct router *router, struct router_req *req, enum status code,
-                     uint64_t now_ns)
+                     struct wire_span why, uint64_t now_ns)
 {
     if (is_busy(code))
         backoff(router, req->p, now_ns);
     router_unplace_p(router, req, false);
-    if (code == STATUS_TOO_BIG)
-        router_req_end(router, req, code, ROUTER_TOO_LONG, now_ns);
-    else if (req->state == ROUTER_DECODE)
-        return; /* D has all it needs */
-    else if (is_busy(code))
+    if (end_unfit(router, req, code, why, now_ns) || req->state == ROUTER_DECODE)
+        return; /* in DECODE D has all it needs */
+    if (is_busy(code))
         resubmit(router, req, now_ns);
     else
         retry(router, req, code, now_ns);
 }
 
 static void failed_d(struct router *router, struct router_req *req, enum status code,
-                     uint64_t now_ns)
+                     struct wire_span why, uint64_t now_ns)
 {
     const bool p_forgot =
         code == STATUS_NOT_FOUND || code == STATUS_CANCELLED || code == STATUS_STALE;
@@ -239,8 +261,8 @@ static void failed_d(struct router *router, struct router_req *req, enum status 
     if (code == STATUS_LOST || code == STATUS_UNREACHABLE)
         router->nodes[req->d].n_paired = 0; /* until its next heartbeat tells anew */
     router_unplace_d(router, req, false);
-    if (code == STATUS_TOO_BIG) {
-        router_req_end(router, req, code, ROUTER_TOO_LONG, now_ns);
+    if (end_unfit(router, req, code, why, now_ns)) {
+        return;
     } else if (req->state == ROUTER_DECODE || req->p == ROUTER_NONE || p_forgot) {
         if (is_busy(code))
             resubmit(router, req, now_ns);
@@ -293,9 +315,9 @@ void router_req_message(struct router *router, uint32_t node, const struct wire_
                   log_str("node", router->nodes[node].name),
                   log_status((enum status)msg->failed.code));
         if (from_p)
-            failed_p(router, req, failure_of(&msg->failed), now_ns);
+            failed_p(router, req, failure_of(&msg->failed), msg->failed.text, now_ns);
         else
-            failed_d(router, req, failure_of(&msg->failed), now_ns);
+            failed_d(router, req, failure_of(&msg->failed), msg->failed.text, now_ns);
         break;
     default:
         router->counts.messages_stale++;

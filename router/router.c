@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "model/tmpl_value.h"
 #include "router/state.h"
 #include "wire/siphash.h"
 
@@ -18,6 +19,9 @@ static enum status cfg_check(const struct router_cfg *cfg, const char **why_out)
         return STATUS_INVALID;
     *why_out = "router: the model has no tokenizer or no vocabulary";
     if (!cfg->tok || !cfg->vocab)
+        return STATUS_INVALID;
+    *why_out = "router: the variables of the chat template are no dict";
+    if (cfg->tmpl_vars && cfg->tmpl_vars->kind != TMPL_DICT)
         return STATUS_INVALID;
     *why_out = "router: nodes_max is over the roster's limit of 4096";
     if (cfg->nodes_max > WIRE_NODES_MAX)

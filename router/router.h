@@ -20,8 +20,8 @@
  *   DECODE     D failed or lost             QUEUED     a new attempt with the emitted ids
  *   any        done                         ENDED      the other node is told to forget
  *   any        cancel, deadline, gave up,   ENDED      both nodes are told to forget
- *              TOO_BIG, two tokens for one
- *              place, two crashes
+ *              TOO_BIG, INVALID, two tokens
+ *              for one place, two crashes
  *   ENDED      all sent, or client gone     (none) */
 #pragma once
 
@@ -30,6 +30,7 @@
 
 struct router;
 struct template;
+struct tmpl_value;
 struct tokenizer;
 
 /* Which socket a link belongs to: what a client says is never taken for a node's word. */
@@ -42,8 +43,13 @@ struct router_cfg {
     const char *model;           /* the name clients ask for */
     const struct tokenizer *tok; /* of the model; outlives the router */
     const struct template *tmpl; /* of the model's chats, outlives the router; NULL: it has none */
-    uint32_t vocab;              /* ids from here on are refused */
-    uint32_t len_max;            /* tokens of the model's longest sequence; 0: as nodes say */
+    /* DICT of what its template sees beside the messages: bos_token, eos_token and so on, as texts;
+     * outlives the router; NULL: nothing. */
+    const struct tmpl_value *tmpl_vars;
+    int64_t unix_offset_s; /* clock and this are Unix time: templates show the date; the shell sets
+                              it */
+    uint32_t vocab;        /* ids from here on are refused */
+    uint32_t len_max;      /* tokens of the model's longest sequence; 0: as nodes say */
     uint32_t nodes_max;
     uint32_t requests_max;  /* all states */
     uint32_t queue_max;     /* of them QUEUED; more are refused with FULL and a retry hint */

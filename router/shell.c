@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/arena.h"
 #include "base/log.h"
@@ -241,6 +242,7 @@ enum status router_shell_open(const struct router_shell_cfg *cfg, struct loop *l
     if (!shell)
         return STATUS_NO_MEMORY;
     shell->cfg = *cfg;
+    shell->cfg.core.unix_offset_s = (int64_t)time(NULL) - (int64_t)(loop_now_ns(loop) / NS_PER_S);
     shell->loop = loop;
     status = shell_init(shell, why);
     if (status != STATUS_OK) {

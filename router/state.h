@@ -18,6 +18,7 @@
 #define ROUTER_STRIKES_MAX 2u             /* crashes in whose step a request was */
 #define ROUTER_ALIVE_MS 600u /* who was heard from in this time has not been restarted */
 #define ROUTER_NONE UINT32_MAX
+#define ROUTER_TOPS_MAX (1u << 20) /* max_tokens x logprobs of a request: 12 MiB of its memory */
 #define ROUTER_TOO_LONG "the request is longer than the fleet's longest sequence"
 
 struct router_node {
@@ -65,8 +66,11 @@ struct router_req {
     struct detokenizer *detok; /* has taken the ids before n_sent */
     void *memory;              /* holds the arrays below */
     uint32_t *prompt;
-    uint32_t *emitted; /* [sampling.max_tokens] */
-    double *logprobs;  /* [sampling.max_tokens] */
+    uint32_t *emitted;    /* [sampling.max_tokens] */
+    double *logprobs;     /* [sampling.max_tokens] */
+    double *top_logprobs; /* [sampling.max_tokens][sampling.logprobs] */
+    uint32_t *top_ids;    /* beside them */
+    uint8_t *n_tops;      /* [sampling.max_tokens], each at most sampling.logprobs */
     uint32_t n_prompt, n_emitted, n_sent;
     uint32_t n_base; /* emitted when this attempt was placed */
     struct wire_sampling sampling;
@@ -177,6 +181,20 @@ void router_req_end(struct router *router, struct router_req *req, enum status c
 /* Whether this prompt is kept out for having crashed nodes. */
 bool router_quarantined(const struct router *router, uint64_t print, uint64_t now_ns);
 void router_reqs_tick(struct router *router, uint64_t now_ns);
+
+/* ---- tops.c ---- */
+/* Keeps the logprobs of the id at idx. False where a node may not say that. */
+bool router_tops_keep(struct router_req *req, uint32_t idx, const struct wire_token *token);
+/* Whether the id at idx came with just these. */
+bool router_tops_equal(const struct router_req *req, uint32_t idx, const struct wire_token *token);
+/* Puts those of the id at idx into the message. */
+void router_tops_fill(const struct router_req *req, uint32_t idx, struct wire_token *token);
+
+/* ---- prompt.c ---- */
+/* The ids of the prompt: the client's own array, or in the workspace. Else a sentence of at most
+ * WIRE_ERROR_MAX bytes in why: INVALID, TOO_BIG, UNSUPPORTED, NO_MEMORY. */
+enum status router_prompt(struct router *router, const struct wire_generate *in,
+                          struct wire_u32s *out, char *why);
 
 /* ---- clients.c ---- */
 void router_client_message(struct router *router, uint32_t link, const struct wire_msg *msg,

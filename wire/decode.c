@@ -1,6 +1,7 @@
 /* Bytes to struct. The pre-scan has shown that every element is there; here each known key is
  * checked for type and limit, and the first fault is told with its place, what was expected and
  * what was found. Spans point into the input; arrays and the sentence live in the arena. */
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -244,7 +245,29 @@ static enum status read_u64s(struct reader *reader, uint64_t limit, struct wire_
     return STATUS_OK;
 }
 
-static enum status read_texts(struct reader *reader, uint64_t limit, struct wire_texts *out)
+static enum status read_f64s(struct reader *reader, uint64_t limit, struct wire_f64s *out)
+{
+    size_t n;
+    enum status status = read_count(reader, limit, &n);
+    if (status != STATUS_OK || n == 0) {
+        return status;
+    }
+    double *at = arena_alloc(reader->arena, n * sizeof(*at));
+    if (!at) {
+        return no_room(reader);
+    }
+    for (size_t i = 0; i < n; i++) {
+        status = read_f64(reader, DBL_MAX, &at[i]);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    *out = (struct wire_f64s){.at = at, .n = n};
+    return STATUS_OK;
+}
+
+static enum status read_texts(struct reader *reader, uint64_t limit, uint64_t each,
+                              struct wire_texts *out)
 {
     size_t n;
     enum status status = read_count(reader, limit, &n);
@@ -256,7 +279,7 @@ static enum status read_texts(struct reader *reader, uint64_t limit, struct wire
         return no_room(reader);
     }
     for (size_t i = 0; i < n; i++) {
-        status = read_span(reader, WIRE_ITEM_TEXT, WIRE_NAME_MAX, &at[i]);
+        status = read_span(reader, WIRE_ITEM_TEXT, each, &at[i]);
         if (status != STATUS_OK) {
             return status;
         }
@@ -302,8 +325,12 @@ static enum status read_field(struct reader *reader, const struct wire_field *fi
         return read_u32s(reader, field->limit.u, at);
     case WIRE_TYPE_u64s:
         return read_u64s(reader, field->limit.u, at);
+    case WIRE_TYPE_f64s:
+        return read_f64s(reader, field->limit.u, at);
     case WIRE_TYPE_texts:
-        return read_texts(reader, field->limit.u, at);
+        return read_texts(reader, field->limit.u, WIRE_NAME_MAX, at);
+    case WIRE_TYPE_bodies:
+        return read_texts(reader, field->limit.u, WIRE_TEXT_MAX, at);
     case WIRE_TYPE_sampling:
     case WIRE_TYPE_ledger:
         return read_nested(reader, wire_table_nested(field->type), at);

@@ -44,13 +44,27 @@ static inline int writer_append(struct writer *writer, const void *bytes, size_t
 
 static bool table_in_limits(const struct wire_table *table, const char *base);
 
-static bool texts_in_limits(const struct wire_texts *texts, uint64_t limit)
+/* False for a NaN or an infinity in it. */
+static bool f64s_in_limits(const struct wire_f64s *array, uint64_t limit)
+{
+    if (array->n > limit) {
+        return false;
+    }
+    for (size_t i = 0; i < array->n; i++) {
+        if (!isfinite(array->at[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool texts_in_limits(const struct wire_texts *texts, uint64_t limit, size_t each)
 {
     if (texts->n > limit) {
         return false;
     }
     for (size_t i = 0; i < texts->n; i++) {
-        if (texts->at[i].len > WIRE_NAME_MAX) {
+        if (texts->at[i].len > each) {
             return false;
         }
     }
@@ -76,8 +90,12 @@ static bool field_in_limits(const struct wire_field *field, const void *at)
         return ((const struct wire_u32s *)at)->n <= field->limit.u;
     case WIRE_TYPE_u64s:
         return ((const struct wire_u64s *)at)->n <= field->limit.u;
+    case WIRE_TYPE_f64s:
+        return f64s_in_limits(at, field->limit.u);
     case WIRE_TYPE_texts:
-        return texts_in_limits(at, field->limit.u);
+        return texts_in_limits(at, field->limit.u, WIRE_NAME_MAX);
+    case WIRE_TYPE_bodies:
+        return texts_in_limits(at, field->limit.u, WIRE_TEXT_MAX);
     case WIRE_TYPE_sampling:
     case WIRE_TYPE_ledger:
         return table_in_limits(wire_table_nested(field->type), at);
@@ -118,7 +136,10 @@ static size_t field_bound(const struct wire_field *field, const void *at)
         return HEAD_BYTES_MAX + HEAD_BYTES_MAX * ((const struct wire_u32s *)at)->n;
     case WIRE_TYPE_u64s:
         return HEAD_BYTES_MAX + WORD_BYTES_MAX * ((const struct wire_u64s *)at)->n;
-    case WIRE_TYPE_texts: {
+    case WIRE_TYPE_f64s:
+        return HEAD_BYTES_MAX + WORD_BYTES_MAX * ((const struct wire_f64s *)at)->n;
+    case WIRE_TYPE_texts:
+    case WIRE_TYPE_bodies: {
         const struct wire_texts *texts = at;
         size_t bytes = HEAD_BYTES_MAX;
         for (size_t i = 0; i < texts->n; i++) {
@@ -214,6 +235,15 @@ static int pack_u64s(struct writer *writer, const struct wire_u64s *array)
     return failed;
 }
 
+static int pack_f64s(struct writer *writer, const struct wire_f64s *array)
+{
+    int failed = msgpack_pack_array(writer, array->n);
+    for (size_t i = 0; i < array->n && !failed; i++) {
+        failed = msgpack_pack_double(writer, array->at[i]);
+    }
+    return failed;
+}
+
 static int pack_texts(struct writer *writer, const struct wire_texts *array)
 {
     int failed = msgpack_pack_array(writer, array->n);
@@ -248,7 +278,10 @@ static int pack_value(struct writer *writer, enum wire_type type, const void *at
         return pack_u32s(writer, at);
     case WIRE_TYPE_u64s:
         return pack_u64s(writer, at);
+    case WIRE_TYPE_f64s:
+        return pack_f64s(writer, at);
     case WIRE_TYPE_texts:
+    case WIRE_TYPE_bodies:
         return pack_texts(writer, at);
     case WIRE_TYPE_sampling:
     case WIRE_TYPE_ledger: {

@@ -31,8 +31,13 @@ struct arena;
 #define WIRE_NODES_MAX 4096               /* nodes in a roster */
 #define WIRE_ADDRESS_MAX 8192             /* a UCX worker address */
 #define WIRE_STOP_IDS_MAX 64
-#define WIRE_DEPTH_MAX 4 /* nested maps and arrays */
-#define WIRE_KEYS_MAX 64 /* of one map, unknown ones included */
+#define WIRE_BIAS_MAX 1024    /* ids whose logit gets a bias, */
+#define WIRE_ALLOWED_MAX 1024 /* ids that alone may come, */
+#define WIRE_BAD_MAX 1024     /* ids that may not come: of one request each */
+#define WIRE_TOPS_MAX 20      /* likeliest ids told with a token */
+#define WIRE_TURNS_MAX 4096   /* messages of a chat */
+#define WIRE_DEPTH_MAX 4      /* nested maps and arrays */
+#define WIRE_KEYS_MAX 64      /* of one map, unknown ones included */
 
 /* 128-bit request id, drawn by the router. */
 struct wire_id {
@@ -43,7 +48,8 @@ struct wire_id {
  *   u32 u64 f64 flag            a number or truth value
  *   text bytes                  a span (text is UTF-8 by convention, never trusted to be)
  *   id                          16 bytes
- *   u32s u64s texts             arrays
+ *   u32s u64s f64s              arrays of numbers
+ *   texts bodies                arrays of texts
  *   sampling ledger             a nested map, tables below */
 struct wire_span {
     const char *at;
@@ -57,16 +63,21 @@ struct wire_u64s {
     const uint64_t *at; /* [n] */
     size_t n;
 };
+struct wire_f64s {
+    const double *at; /* [n] */
+    size_t n;
+};
 struct wire_texts {
     const struct wire_span *at; /* [n] */
     size_t n;
 };
 
 /* F(type, member, key, limit, default): limit is the largest value (of f64: either way from 0),
- * length or count; the default of spans, ids and arrays is empty and written 0. A text within an
- * array is at most WIRE_NAME_MAX bytes. */
+ * length or count; the default of spans, ids and arrays is empty and written 0. A text of `texts`
+ * is at most WIRE_NAME_MAX bytes, one of `bodies` at most WIRE_TEXT_MAX. */
 
-/* What the sampler may know. The job's prompt/emitted border comes beside it. */
+/* What the sampler may know. The job's prompt/emitted border comes beside it. bias_values is
+ * parallel to bias_ids. What must hold beyond the limits of single fields: wire/sampling.h. */
 #define WIRE_SAMPLING(F)                                                                           \
     F(u32, max_tokens, "max_tokens", WIRE_TOKENS_MAX, 16)                                          \
     F(u32, min_tokens, "min_tokens", WIRE_TOKENS_MAX, 0)                                           \
@@ -79,7 +90,11 @@ struct wire_texts {
     F(f64, frequency_penalty, "frequency_penalty", 100, 0.0)                                       \
     F(u32s, stop_ids, "stop_ids", WIRE_STOP_IDS_MAX, 0)                                            \
     F(flag, ignore_eos, "ignore_eos", 1, 0)                                                        \
-    F(u32, logprobs, "logprobs", 20, 0)
+    F(u32, logprobs, "logprobs", WIRE_TOPS_MAX, 0)                                                 \
+    F(u32s, bias_ids, "bias_ids", WIRE_BIAS_MAX, 0)                                                \
+    F(f64s, bias_values, "bias_values", WIRE_BIAS_MAX, 0)                                          \
+    F(u32s, allowed_ids, "allowed_ids", WIRE_ALLOWED_MAX, 0)                                       \
+    F(u32s, bad_ids, "bad_ids", WIRE_BAD_MAX, 0)
 
 /* One request's latency ledger. Durations in microseconds. */
 #define WIRE_LEDGER(F)                                                                             \
@@ -114,14 +129,17 @@ struct wire_texts {
     F(u32, heartbeat_ms, "heartbeat_ms", 60000, 250)                                               \
     F(text, server, "server", WIRE_NAME_MAX, 0)
 
-/* client -> router. Exactly one of tokens and text. label is the client's own name for the
- * stream and comes back in accepted and failed. credits: token messages the router may send
- * before it waits for `credit`; 0 means no limit but the router's own. */
+/* client -> router. Exactly one of tokens, text and a chat: roles and contents, parallel. label is
+ * the client's own name for the stream and comes back in accepted and failed. credits: token
+ * messages the router may send before it waits for `credit`; 0 means no limit but the router's own.
+ */
 #define WIRE_GENERATE(F)                                                                           \
     F(text, label, "label", WIRE_NAME_MAX, 0)                                                      \
     F(text, model, "model", WIRE_NAME_MAX, 0)                                                      \
     F(u32s, tokens, "tokens", WIRE_TOKENS_MAX, 0)                                                  \
     F(text, text, "text", WIRE_TEXT_MAX, 0)                                                        \
+    F(texts, roles, "roles", WIRE_TURNS_MAX, 0)                                                    \
+    F(bodies, contents, "contents", WIRE_TURNS_MAX, 0)                                             \
     F(sampling, sampling, "sampling", 0, 0)                                                        \
     F(flag, seeded, "seeded", 1, 0)                                                                \
     F(u64, seed, "seed", UINT64_MAX, 0)                                                            \
@@ -136,18 +154,23 @@ struct wire_texts {
     F(u32, prompt_tokens, "prompt_tokens", WIRE_TOKENS_MAX, 0)
 
 /* P or D -> router, router -> client. index counts emitted tokens from 0 over all attempts. end is
- * set with the last one, to done's reason: a node that dies before its done leaves nothing open. */
+ * set with the last one, to done's reason: a node that dies before its done leaves nothing open.
+ * top_ids, top_logprobs: the sampling's `logprobs` likeliest ids, likeliest first; 8 bytes each,
+ * IEEE 754, little-endian. A logprob is always finite: -1e30 stands for minus infinity. */
 #define WIRE_TOKEN(F)                                                                              \
     F(u32, index, "index", WIRE_TOKENS_MAX, 0)                                                     \
     F(u32, token, "token", UINT32_MAX, 0)                                                          \
     F(text, text, "text", WIRE_PIECE_MAX, 0)                                                       \
     F(f64, logprob, "logprob", 1e30, 0.0)                                                          \
     F(u32, step_us, "step_us", UINT32_MAX, 0)                                                      \
-    F(text, end, "end", WIRE_NAME_MAX, 0)
+    F(text, end, "end", WIRE_NAME_MAX, 0)                                                          \
+    F(u32s, top_ids, "top_ids", WIRE_TOPS_MAX, 0)                                                  \
+    F(bytes, top_logprobs, "top_logprobs", 8 * WIRE_TOPS_MAX, 0)
 
 /* D -> router: the tokens of one step. Parallel arrays; element i says what a `token` with the
  * envelope of that request would. logprobs: 8 bytes each, IEEE 754, little-endian; ends: one byte
- * each, enum wire_end. */
+ * each, enum wire_end. n_tops: one byte each, how many of top_ids and top_logprobs are its own, in
+ * their order; all three empty: none has any. */
 #define WIRE_TOKENS(F)                                                                             \
     F(bytes, reqs, "reqs", 16 * WIRE_BATCH_MAX, 0)                                                 \
     F(u32s, attempts, "attempts", WIRE_BATCH_MAX, 0)                                               \
@@ -155,7 +178,10 @@ struct wire_texts {
     F(u32s, indexes, "indexes", WIRE_BATCH_MAX, 0)                                                 \
     F(u32s, tokens, "tokens", WIRE_BATCH_MAX, 0)                                                   \
     F(bytes, logprobs, "logprobs", 8 * WIRE_BATCH_MAX, 0)                                          \
-    F(bytes, ends, "ends", WIRE_BATCH_MAX, 0)
+    F(bytes, ends, "ends", WIRE_BATCH_MAX, 0)                                                      \
+    F(bytes, n_tops, "n_tops", WIRE_BATCH_MAX, 0)                                                  \
+    F(u32s, top_ids, "top_ids", WIRE_TOPS_MAX *WIRE_BATCH_MAX, 0)                                  \
+    F(bytes, top_logprobs, "top_logprobs", 8 * WIRE_TOPS_MAX * WIRE_BATCH_MAX, 0)
 
 /* P -> router, and as the role's note inside the seal P -> D: the first id of an attempt, with P's
  * part of the ledger. */
@@ -164,6 +190,8 @@ struct wire_texts {
     F(u32, token, "token", UINT32_MAX, 0)                                                          \
     F(text, end, "end", WIRE_NAME_MAX, 0)                                                          \
     F(f64, logprob, "logprob", 1e30, 0.0)                                                          \
+    F(u32s, top_ids, "top_ids", WIRE_TOPS_MAX, 0)                                                  \
+    F(bytes, top_logprobs, "top_logprobs", 8 * WIRE_TOPS_MAX, 0)                                   \
     F(ledger, ledger, "ledger", 0, 0)
 
 /* P or D -> router, router -> client: the request ended well. */
@@ -364,7 +392,9 @@ enum wire_role { WIRE_ROLE_ROUTER, WIRE_ROLE_PREFILL, WIRE_ROLE_DECODE };
 #define WIRE_MEMBER_id(member) struct wire_id member;
 #define WIRE_MEMBER_u32s(member) struct wire_u32s member;
 #define WIRE_MEMBER_u64s(member) struct wire_u64s member;
+#define WIRE_MEMBER_f64s(member) struct wire_f64s member;
 #define WIRE_MEMBER_texts(member) struct wire_texts member;
+#define WIRE_MEMBER_bodies(member) struct wire_texts member;
 #define WIRE_MEMBER_sampling(member) struct wire_sampling member;
 #define WIRE_MEMBER_ledger(member) struct wire_ledger member;
 #define WIRE_MEMBER(type, member, key, limit, dflt) WIRE_MEMBER_##type(member)

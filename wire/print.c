@@ -91,7 +91,11 @@ static void put_value(struct printer *printer, enum wire_kind kind, const struct
     case WIRE_TYPE_u64s:
         put(printer, "[%zu]", ((const struct wire_u64s *)at)->n);
         break;
+    case WIRE_TYPE_f64s:
+        put(printer, "[%zu]", ((const struct wire_f64s *)at)->n);
+        break;
     case WIRE_TYPE_texts:
+    case WIRE_TYPE_bodies:
         put(printer, "[%zu]", ((const struct wire_texts *)at)->n);
         break;
     case WIRE_TYPE_sampling:

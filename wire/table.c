@@ -43,6 +43,14 @@
     {                                                                                              \
         .u = (x)                                                                                   \
     }
+#define NUMBER_f64s(x)                                                                             \
+    {                                                                                              \
+        .u = (x)                                                                                   \
+    }
+#define NUMBER_bodies(x)                                                                           \
+    {                                                                                              \
+        .u = (x)                                                                                   \
+    }
 #define NUMBER_texts(x)                                                                            \
     {                                                                                              \
         .u = (x)                                                                                   \
@@ -159,7 +167,10 @@ bool wire_field_is_default(const struct wire_field *field, const void *at)
         return ((const struct wire_u32s *)at)->n == 0;
     case WIRE_TYPE_u64s:
         return ((const struct wire_u64s *)at)->n == 0;
+    case WIRE_TYPE_f64s:
+        return ((const struct wire_f64s *)at)->n == 0;
     case WIRE_TYPE_texts:
+    case WIRE_TYPE_bodies:
         return ((const struct wire_texts *)at)->n == 0;
     case WIRE_TYPE_sampling:
     case WIRE_TYPE_ledger:
@@ -196,7 +207,11 @@ static void field_init(const struct wire_field *field, void *at)
     case WIRE_TYPE_u64s:
         *(struct wire_u64s *)at = (struct wire_u64s){.at = nothing};
         break;
+    case WIRE_TYPE_f64s:
+        *(struct wire_f64s *)at = (struct wire_f64s){.at = (const double *)(const void *)nothing};
+        break;
     case WIRE_TYPE_texts:
+    case WIRE_TYPE_bodies:
         *(struct wire_texts *)at = (struct wire_texts){.at = (const struct wire_span *)nothing};
         break;
     case WIRE_TYPE_sampling:

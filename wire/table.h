@@ -16,7 +16,9 @@ enum wire_type {
     WIRE_TYPE_id,
     WIRE_TYPE_u32s,
     WIRE_TYPE_u64s,
+    WIRE_TYPE_f64s,
     WIRE_TYPE_texts,
+    WIRE_TYPE_bodies,
     WIRE_TYPE_sampling,
     WIRE_TYPE_ledger
 };

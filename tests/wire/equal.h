@@ -30,6 +30,7 @@ static inline bool equal_field(const struct wire_field *field, const void *a, co
 {
     const struct wire_u32s *words_a = a, *words_b = b;
     const struct wire_u64s *longs_a = a, *longs_b = b;
+    const struct wire_f64s *reals_a = a, *reals_b = b;
     const struct wire_span *span_a = a, *span_b = b;
     switch ((enum wire_type)field->type) {
     case WIRE_TYPE_u32:
@@ -49,7 +50,10 @@ static inline bool equal_field(const struct wire_field *field, const void *a, co
         return equal_bytes(words_a->at, words_a->n, words_b->at, words_b->n, sizeof(uint32_t));
     case WIRE_TYPE_u64s:
         return equal_bytes(longs_a->at, longs_a->n, longs_b->at, longs_b->n, sizeof(uint64_t));
+    case WIRE_TYPE_f64s:
+        return equal_bytes(reals_a->at, reals_a->n, reals_b->at, reals_b->n, sizeof(double));
     case WIRE_TYPE_texts:
+    case WIRE_TYPE_bodies:
         return equal_texts(a, b);
     case WIRE_TYPE_sampling:
     case WIRE_TYPE_ledger:

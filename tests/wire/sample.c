@@ -1,6 +1,7 @@
 /* See sample.h. Numbers are drawn near the borders of their encodings, where mistakes live. */
 #include "tests/wire/sample.h"
 
+#include <float.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -69,10 +70,17 @@ static void sample_array(struct rand *rng, struct arena *arena, const struct wir
             words[i] = sample_number(rng, UINT64_MAX);
         }
         *(struct wire_u64s *)at = (struct wire_u64s){.at = words, .n = n};
+    } else if (field->type == WIRE_TYPE_f64s) {
+        double *reals = sample_room(arena, n * sizeof(*reals));
+        for (size_t i = 0; i < n; i++) {
+            reals[i] = sample_float(rng, DBL_MAX / 2);
+        }
+        *(struct wire_f64s *)at = (struct wire_f64s){.at = reals, .n = n};
     } else {
+        const uint64_t each = field->type == WIRE_TYPE_texts ? WIRE_NAME_MAX : 16 * n_max;
         struct wire_span *texts = sample_room(arena, n * sizeof(*texts));
         for (size_t i = 0; i < n; i++) {
-            texts[i] = sample_span(rng, arena, WIRE_NAME_MAX);
+            texts[i] = sample_span(rng, arena, each);
         }
         *(struct wire_texts *)at = (struct wire_texts){.at = texts, .n = n};
     }
@@ -109,7 +117,9 @@ static void sample_field(struct rand *rng, struct arena *arena, const struct wir
         break;
     case WIRE_TYPE_u32s:
     case WIRE_TYPE_u64s:
+    case WIRE_TYPE_f64s:
     case WIRE_TYPE_texts:
+    case WIRE_TYPE_bodies:
         sample_array(rng, arena, field, n_max, at);
         break;
     case WIRE_TYPE_sampling:

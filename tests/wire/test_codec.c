@@ -266,11 +266,13 @@ static bool draft_value(struct draft *draft, const struct wire_field *field, boo
     }
     case WIRE_TYPE_u32s:
     case WIRE_TYPE_u64s:
-    case WIRE_TYPE_texts: {
+    case WIRE_TYPE_f64s:
+    case WIRE_TYPE_texts:
+    case WIRE_TYPE_bodies: {
         size_t n = over ? limit + 1 : limit;
         msgpack_pack_array(packer, n);
         for (size_t i = 0; i < n; i++) {
-            if (field->type == WIRE_TYPE_texts) {
+            if (field->type == WIRE_TYPE_texts || field->type == WIRE_TYPE_bodies) {
                 msgpack_pack_str(packer, 0);
             } else {
                 msgpack_pack_uint8(packer, 3);
@@ -323,7 +325,8 @@ static void check_type(struct fixture *fixture, const struct wire_table *table,
         msgpack_packer *packer = &draft.packer;
         bool number = field->type == WIRE_TYPE_u32 || field->type == WIRE_TYPE_u64;
         bool array = field->type == WIRE_TYPE_u32s || field->type == WIRE_TYPE_u64s ||
-                     field->type == WIRE_TYPE_texts;
+                     field->type == WIRE_TYPE_f64s || field->type == WIRE_TYPE_texts ||
+                     field->type == WIRE_TYPE_bodies;
         bool good = false;
         switch (other) {
         case 0:
@@ -444,6 +447,9 @@ static void check_encode(struct fixture *fixture, const struct wire_table *table
         break;
     case WIRE_TYPE_u64s:
         *(struct wire_u64s *)at = (struct wire_u64s){(uint64_t *)(void *)many, field->limit.u + 1};
+        break;
+    case WIRE_TYPE_f64s:
+        *(struct wire_f64s *)at = (struct wire_f64s){(double *)(void *)many, field->limit.u + 1};
         break;
     default:
         return;

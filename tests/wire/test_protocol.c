@@ -41,8 +41,12 @@ static const char *type_name(enum wire_type type)
         return "array of uint32";
     case WIRE_TYPE_u64s:
         return "array of uint64";
+    case WIRE_TYPE_f64s:
+        return "array of float";
     case WIRE_TYPE_texts:
         return "array of str";
+    case WIRE_TYPE_bodies:
+        return "array of long str";
     case WIRE_TYPE_sampling:
         return "map `sampling`";
     case WIRE_TYPE_ledger:
@@ -70,7 +74,9 @@ static void print_limit(FILE *file, const struct wire_field *field)
         break;
     case WIRE_TYPE_u32s:
     case WIRE_TYPE_u64s:
+    case WIRE_TYPE_f64s:
     case WIRE_TYPE_texts:
+    case WIRE_TYPE_bodies:
         fprintf(file, "%" PRIu64 " elements", field->limit.u);
         break;
     case WIRE_TYPE_flag:
