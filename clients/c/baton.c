@@ -226,8 +226,8 @@ int baton_generate(struct baton *baton, const struct baton_request *request, uin
     char *bytes;
     int result;
 
-    if ((request->n_tokens > 0) == (request->text != NULL))
-        return fail(baton, BATON_INVALID, "a request has either text or tokens");
+    if ((request->n_tokens > 0) + (request->text != NULL) + (request->n_messages > 0) != 1)
+        return fail(baton, BATON_INVALID, "a request has one of text, tokens and messages");
     if (!baton->welcome)
         return fail(baton, BATON_UNREACHABLE, "the router has not answered yet");
     for (size_t i = 0; !stream && i < BATON_STREAMS_MAX; i++)

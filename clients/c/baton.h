@@ -14,8 +14,9 @@
 extern "C" {
 #endif
 
-#define BATON_TEXT_MAX 1025 /* a token's text, a sentence, with the end */
+#define BATON_TEXT_MAX 16385 /* a token's text, a sentence, with the end */
 #define BATON_NAME_MAX 129
+#define BATON_TOPS_MAX 20      /* likeliest ids told with a token */
 #define BATON_STREAMS_MAX 1024 /* requests of one connection at once */
 
 enum baton_error {
@@ -48,19 +49,37 @@ const char *baton_message(const struct baton *baton);
 
 /* ---- requests ---- */
 
+/* A message of a chat. */
+struct baton_turn {
+    const char *role;    /* "user", "assistant", "system", as the model's template knows them */
+    const char *content; /* UTF-8 */
+    size_t content_len;  /* 0: up to its end */
+};
+
 struct baton_request {
     const char *model; /* NULL: the one that is served */
-    /* The prompt: text, or ids. */
+    /* The prompt, one of the three: a text as it is, ids, or a chat, which the router puts into the
+     * model's chat template. */
     const char *text;
     size_t text_len; /* 0: up to its end */
     const uint32_t *tokens;
     size_t n_tokens;
+    const struct baton_turn *messages;
+    size_t n_messages;
     uint32_t max_tokens, min_tokens;
     double temperature, top_p, min_p;
     uint32_t top_k;
     double repetition_penalty, presence_penalty, frequency_penalty;
     const uint32_t *stop_ids;
     size_t n_stop_ids;
+    const uint32_t *bias_ids;  /* [n_bias] ids, each once, whose logit gets */
+    const double *bias_values; /* [n_bias] these added; -100 to 100 */
+    size_t n_bias;
+    const uint32_t *allowed_ids; /* no others may come; none: all may */
+    size_t n_allowed_ids;
+    const uint32_t *bad_ids; /* these may not come */
+    size_t n_bad_ids;
+    uint32_t logprobs; /* so many of the likeliest ids come with each token */
     bool ignore_eos;
     bool seeded; /* else the router draws a seed, and tells it */
     uint64_t seed;
@@ -84,7 +103,7 @@ int baton_credit(struct baton *baton, uint64_t stream, uint32_t credits);
 enum baton_event_kind {
     BATON_WELCOME,  /* the router answers; again after each reconnect */
     BATON_ACCEPTED, /* seed, prompt_tokens */
-    BATON_TOKEN,    /* index, token, logprob, text */
+    BATON_TOKEN,    /* index, token, logprob, tops, text */
     BATON_DONE,     /* reason, n_tokens, seed, fingerprint, ledger */
     BATON_FAILED    /* code, text, retry_ms; stream 0: about the connection */
 };
@@ -98,11 +117,18 @@ struct baton_ledger {
     char transfer_path[BATON_NAME_MAX], prefill_node[BATON_NAME_MAX], decode_node[BATON_NAME_MAX];
 };
 
+struct baton_top {
+    uint32_t token;
+    double logprob; /* -1e30: none */
+};
+
 struct baton_event {
     enum baton_event_kind kind;
     uint64_t stream;
     uint32_t index, token;
     double logprob;
+    uint32_t n_tops; /* as asked for by `logprobs`, likeliest first */
+    struct baton_top tops[BATON_TOPS_MAX];
     size_t text_len;           /* of TOKEN: bytes, perhaps a part of a character */
     char text[BATON_TEXT_MAX]; /* TOKEN, FAILED; ends with a zero */
     uint64_t seed;

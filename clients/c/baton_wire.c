@@ -22,11 +22,17 @@ static void put_key(struct message *message, const char *key)
     message->failed |= msgpack_pack_str_body(&message->packer, key, strlen(key)) != 0;
 }
 
+/* Only the text, without a key. */
+static void put_element(struct message *message, const char *text, size_t len)
+{
+    message->failed |= msgpack_pack_str(&message->packer, len) != 0;
+    message->failed |= len > 0 && msgpack_pack_str_body(&message->packer, text, len) != 0;
+}
+
 static void put_text(struct message *message, const char *key, const char *text, size_t len)
 {
     put_key(message, key);
-    message->failed |= msgpack_pack_str(&message->packer, len) != 0;
-    message->failed |= len > 0 && msgpack_pack_str_body(&message->packer, text, len) != 0;
+    put_element(message, text, len);
 }
 
 static void put_number(struct message *message, const char *key, uint64_t value)
@@ -62,6 +68,14 @@ static void put_ids(struct message *message, const char *key, const uint32_t *id
         message->failed |= msgpack_pack_uint32(&message->packer, ids[i]) != 0;
 }
 
+static void put_doubles(struct message *message, const char *key, const double *values, size_t n)
+{
+    put_key(message, key);
+    message->failed |= msgpack_pack_array(&message->packer, n) != 0;
+    for (size_t i = 0; i < n; i++)
+        message->failed |= msgpack_pack_double(&message->packer, values[i]) != 0;
+}
+
 static void message_begin(struct message *message, const char *name, size_t n_pairs)
 {
     message->failed = false;
@@ -94,9 +108,12 @@ char *baton_wire_hello(const char *agent, size_t *len_out)
 
 static void put_sampling(struct message *message, const struct baton_request *request)
 {
+    const size_t n_pairs = 10 + (request->n_stop_ids > 0) + (request->n_bias > 0 ? 2u : 0u) +
+                           (request->n_allowed_ids > 0) + (request->n_bad_ids > 0) +
+                           request->ignore_eos;
+
     put_key(message, "sampling");
-    message->failed |= msgpack_pack_map(&message->packer,
-                                        10 + (request->n_stop_ids > 0) + request->ignore_eos) != 0;
+    message->failed |= msgpack_pack_map(&message->packer, n_pairs) != 0;
     put_number(message, "max_tokens", request->max_tokens);
     put_number(message, "min_tokens", request->min_tokens);
     put_double(message, "temperature", request->temperature);
@@ -106,24 +123,47 @@ static void put_sampling(struct message *message, const struct baton_request *re
     put_double(message, "repetition_penalty", request->repetition_penalty);
     put_double(message, "presence_penalty", request->presence_penalty);
     put_double(message, "frequency_penalty", request->frequency_penalty);
-    put_number(message, "logprobs", 0);
+    put_number(message, "logprobs", request->logprobs);
     if (request->n_stop_ids > 0)
         put_ids(message, "stop_ids", request->stop_ids, request->n_stop_ids);
+    if (request->n_bias > 0) {
+        put_ids(message, "bias_ids", request->bias_ids, request->n_bias);
+        put_doubles(message, "bias_values", request->bias_values, request->n_bias);
+    }
+    if (request->n_allowed_ids > 0)
+        put_ids(message, "allowed_ids", request->allowed_ids, request->n_allowed_ids);
+    if (request->n_bad_ids > 0)
+        put_ids(message, "bad_ids", request->bad_ids, request->n_bad_ids);
     if (request->ignore_eos)
         put_true(message, "ignore_eos");
 }
 
+static void put_chat(struct message *message, const struct baton_turn *turns, size_t n)
+{
+    put_key(message, "roles");
+    message->failed |= msgpack_pack_array(&message->packer, n) != 0;
+    for (size_t i = 0; i < n; i++)
+        put_element(message, turns[i].role, strlen(turns[i].role));
+    put_key(message, "contents");
+    message->failed |= msgpack_pack_array(&message->packer, n) != 0;
+    for (size_t i = 0; i < n; i++)
+        put_element(message, turns[i].content,
+                    turns[i].content_len ? turns[i].content_len : strlen(turns[i].content));
+}
+
 char *baton_wire_generate(const char *label, const struct baton_request *request, size_t *len_out)
 {
-    const bool is_text = request->n_tokens == 0;
-    const size_t n_pairs = 5 + (request->model != NULL) + (request->seeded ? 2u : 0u);
+    const size_t n_pairs =
+        5 + (request->model != NULL) + (request->n_messages > 0) + (request->seeded ? 2u : 0u);
     struct message message;
 
     message_begin(&message, "generate", n_pairs);
     put_text(&message, "label", label, strlen(label));
     if (request->model)
         put_text(&message, "model", request->model, strlen(request->model));
-    if (is_text)
+    if (request->n_messages > 0)
+        put_chat(&message, request->messages, request->n_messages);
+    else if (request->n_tokens == 0)
         put_text(&message, "text", request->text,
                  request->text_len ? request->text_len : strlen(request->text));
     else
@@ -387,6 +427,38 @@ static bool set_field(const struct field *field, const struct item *item, struct
     return true;
 }
 
+/* The head of top_ids has been taken: so many ids follow. */
+static bool take_top_ids(struct reader *reader, uint32_t n, struct baton_event *event)
+{
+    if (n > BATON_TOPS_MAX)
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        struct item item = {.type = ITEM_OTHER};
+
+        if (!take_item(reader, &item) || item.type != ITEM_NUMBER || item.number > UINT32_MAX)
+            return false;
+        event->tops[i].token = (uint32_t)item.number;
+    }
+    event->n_tops = n;
+    return true;
+}
+
+/* 8 bytes each, little-endian. */
+static bool take_top_logprobs(const struct item *item, struct baton_in *out)
+{
+    if (item->type != ITEM_BYTES || item->n > 8 * BATON_TOPS_MAX || item->n % 8 != 0)
+        return false;
+    out->n_top_logprobs = item->n / 8;
+    for (uint32_t i = 0; i < out->n_top_logprobs; i++) {
+        uint64_t bits = 0;
+
+        for (uint32_t k = 8; k > 0; k--)
+            bits = bits << 8 | item->at[8 * i + k - 1];
+        memcpy(&out->event.tops[i].logprob, &bits, sizeof(bits));
+    }
+    return true;
+}
+
 static bool key_is(const struct item *key, const char *name)
 {
     return key->type == ITEM_BYTES && key->n == strlen(name) && memcmp(key->at, name, key->n) == 0;
@@ -418,6 +490,13 @@ static bool read_map(struct reader *reader, uint32_t n_pairs, const struct field
                 return false;
             continue;
         }
+        if (is_top && key_is(&key, "top_ids") && value.type == ITEM_ARRAY) {
+            if (!take_top_ids(reader, value.n, &out->event))
+                return false;
+            continue;
+        }
+        if (is_top && key_is(&key, "top_logprobs") && !take_top_logprobs(&value, out))
+            return false;
         if (is_top && key_is(&key, "t"))
             out->kind = kind_of(&value);
         while (k < n_known && !key_is(&key, known[k].key))
@@ -438,5 +517,5 @@ bool baton_wire_read(const uint8_t *bytes, size_t len, struct baton_in *out)
     memset(out, 0, sizeof(*out));
     return len <= BATON_MESSAGE_BYTES_MAX && take_item(&reader, &top) && top.type == ITEM_MAP &&
            read_map(&reader, top.n, fields, sizeof(fields) / sizeof(fields[0]), true, out) &&
-           reader.at == reader.end;
+           reader.at == reader.end && out->event.n_tops == out->n_top_logprobs;
 }

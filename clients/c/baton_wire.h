@@ -25,6 +25,7 @@ struct baton_in {
     uint8_t req[BATON_ID_BYTES];
     uint8_t resume[BATON_ID_BYTES];
     char label[BATON_NAME_MAX];
+    uint32_t n_top_logprobs;  /* as many as event.n_tops */
     struct baton_event event; /* filled but for kind and stream */
 };
 
