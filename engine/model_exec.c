@@ -4,7 +4,8 @@
  *   seqs       batch_max
  *   blocks     batch_max x blocks of the longest sequence
  *   penalties  one for each token that the pool can hold, and each row's last
- *   banned     batch_max x (end ids, stop ids)
+ *   biases     batch_max x most biases of a request
+ *   banned     batch_max x (end ids, stop ids, bad ids)
  * Runs on the compute thread. */
 #include "engine/model_exec.h"
 
@@ -34,8 +35,9 @@ struct model_exec {
     struct op_sampled *sampled;   /* [batch_max] */
     struct op_penalty *penalties; /* of all rows, one after the other */
     uint32_t *places;             /* [vocab] of an id in its row's penalties, + 1; 0 between rows */
+    struct op_bias *biases;       /* of all rows, too */
     uint32_t *banned;
-    uint32_t n_penalties, n_banned;
+    uint32_t n_penalties, n_biases, n_banned;
 
     /* Of the running step. */
     const struct engine_step *step;
@@ -57,7 +59,12 @@ static size_t penalties_cap(const struct model_exec_cfg *cfg)
 
 static size_t banned_cap(const struct model_exec_cfg *cfg)
 {
-    return (size_t)cfg->batch_max * (MODEL_EOS_MAX + WIRE_STOP_IDS_MAX);
+    return (size_t)cfg->batch_max * (MODEL_EOS_MAX + WIRE_STOP_IDS_MAX + WIRE_BAD_MAX);
+}
+
+static size_t biases_cap(const struct model_exec_cfg *cfg)
+{
+    return (size_t)cfg->batch_max * WIRE_BIAS_MAX;
 }
 
 static struct forward_args forward_args_of(const struct model_exec_cfg *cfg)
@@ -79,7 +86,8 @@ uint64_t model_exec_work_bytes(const struct model *model, const struct model_exe
            cfg->batch_max * (sizeof(struct op_seq) + sizeof(uint32_t) + sizeof(struct op_sampling) +
                              sizeof(struct op_sampled)) +
            blocks_cap(cfg) * sizeof(uint32_t) + penalties_cap(cfg) * sizeof(struct op_penalty) +
-           model_config(model)->vocab * sizeof(uint32_t) + banned_cap(cfg) * sizeof(uint32_t);
+           model_config(model)->vocab * sizeof(uint32_t) + banned_cap(cfg) * sizeof(uint32_t) +
+           biases_cap(cfg) * sizeof(struct op_bias);
 }
 
 /* ---- sampling parameters ---- */
@@ -117,13 +125,30 @@ static void list_penalties(struct model_exec *exec, const struct engine_row *row
     exec->n_penalties += n_list;
 }
 
-/* What would end the sequence may not come before min_tokens. */
+static void list_biases(struct model_exec *exec, const struct wire_sampling *sampling,
+                        struct op_sampling *out)
+{
+    struct op_bias *list = exec->biases + exec->n_biases;
+    const uint32_t n = (uint32_t)sampling->bias_ids.n;
+
+    CHECK(exec->n_biases + n <= biases_cap(&exec->cfg) && sampling->bias_values.n == n);
+    for (uint32_t i = 0; i < n; i++)
+        list[i] = (struct op_bias){.token = sampling->bias_ids.at[i],
+                                   .bias = (float)sampling->bias_values.at[i]};
+    out->biases = list;
+    out->n_biases = n;
+    exec->n_biases += n;
+}
+
+/* Bad ids never come; what would end the sequence not before min_tokens. */
 static void list_banned(struct model_exec *exec, const struct engine_row *row,
                         struct op_sampling *out)
 {
     const struct wire_sampling *sampling = row->sampling;
     uint32_t *list = exec->banned + exec->n_banned, n = 0;
 
+    for (size_t i = 0; i < sampling->bad_ids.n; i++)
+        list[n++] = sampling->bad_ids.at[i];
     if (row->first + row->n - row->n_prompt < sampling->min_tokens) {
         for (size_t i = 0; i < sampling->stop_ids.n; i++)
             list[n++] = sampling->stop_ids.at[i];
@@ -152,10 +177,13 @@ static void fill_sampling(struct model_exec *exec, const struct engine_row *row,
         .repetition = (float)sampling->repetition_penalty,
         .presence = (float)sampling->presence_penalty,
         .frequency = (float)sampling->frequency_penalty,
+        .allowed = sampling->allowed_ids.n > 0 ? sampling->allowed_ids.at : NULL,
+        .n_allowed = (uint32_t)sampling->allowed_ids.n,
     };
     out->n_logprobs = sampling->logprobs < vocab ? sampling->logprobs : vocab;
     if (has_penalties(sampling))
         list_penalties(exec, row, out);
+    list_biases(exec, sampling, out);
     list_banned(exec, row, out);
 }
 
@@ -265,7 +293,7 @@ static enum status model_exec_run(void *self, const struct engine_step *step, ex
     exec->step = step;
     exec->piece = piece;
     exec->ctx = ctx;
-    exec->n_penalties = exec->n_banned = 0;
+    exec->n_penalties = exec->n_biases = exec->n_banned = 0;
     for (uint32_t i = 0; i < step->n_rows; i++)
         add_row(exec, &step->rows[i], &batch, &n_blocks);
     status = forward_run(exec->forward, &batch);
@@ -298,6 +326,7 @@ static void model_exec_destroy(void *self)
     mem_free(exec->sampled);
     mem_free(exec->penalties);
     mem_free(exec->places);
+    mem_free(exec->biases);
     mem_free(exec->banned);
     mem_free(exec);
 }
@@ -321,10 +350,12 @@ static bool alloc_arrays(struct model_exec *exec)
     exec->sampled = mem_alloc_zero(cfg->batch_max, sizeof(*exec->sampled));
     exec->penalties = mem_alloc_zero(penalties_cap(cfg), sizeof(*exec->penalties));
     exec->places = mem_alloc_zero(model_config(exec->model)->vocab, sizeof(*exec->places));
+    exec->biases = mem_alloc_zero(biases_cap(cfg), sizeof(*exec->biases));
     exec->banned = mem_alloc_zero(banned_cap(cfg), sizeof(*exec->banned));
     return exec->tokens != NULL && exec->seqs != NULL && exec->blocks != NULL &&
            exec->sample_seqs != NULL && exec->params != NULL && exec->sampled != NULL &&
-           exec->penalties != NULL && exec->places != NULL && exec->banned != NULL;
+           exec->penalties != NULL && exec->places != NULL && exec->biases != NULL &&
+           exec->banned != NULL;
 }
 
 enum status model_exec_create(struct model *model, const struct model_exec_cfg *cfg,
