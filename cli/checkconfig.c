@@ -12,10 +12,12 @@
 static const char help[] =
     "Usage: baton check-config FLEET.yaml [--values] [--OPTION VALUE ...]\n"
     "       baton check-config --reference | --options\n\n"
-    "Checks a fleet file as `baton up` would, and lists its nodes.\n\n"
-    "  --values      every option in force, and where it comes from\n"
-    "  --reference   print a file with every option at its default, explained\n"
-    "  --options     the same as help for the command line\n";
+    "Checks a fleet file as `baton up` would, its model and keys too, and lists its\n"
+    "nodes. Weights are not loaded.\n\n"
+    "  --only NAME,...  only these nodes run on this machine\n"
+    "  --values         every option in force, and where it comes from\n"
+    "  --reference      print a file with every option at its default, explained\n"
+    "  --options        the same as help for the command line\n";
 
 static enum exit_code print_table(bool reference)
 {
@@ -31,9 +33,11 @@ static enum exit_code print_table(bool reference)
     return status == STATUS_OK ? EXIT_DONE : EXIT_FAILED;
 }
 
-static void print_nodes(const struct fleet *fleet)
+static void print_nodes(const struct fleet *fleet, const struct served *served)
 {
-    printf("%s is good: %zu nodes, model %s\n", fleet->path, fleet->n_nodes, fleet_model(fleet));
+    char pool[SERVED_BYTES_TEXT];
+
+    printf("%s is good: %zu nodes, model %s\n", fleet->path, fleet->n_nodes, served->name);
     for (size_t i = 0; i < fleet->n_nodes; i++) {
         const struct fleet_node *node = &fleet->nodes[i];
         const char *listen = node->is_auto                  ? "auto"
@@ -43,6 +47,12 @@ static void print_nodes(const struct fleet *fleet)
         printf("  %-8s %-16s listen %s%s%s\n", fleet_role_name(node->role), node->name, listen,
                node->clients[0] ? ", clients " : "", node->clients);
     }
+    if (!served->is_oracle)
+        printf("model: %s, %s, %s\n", served->path, model_family_name(served->config.family),
+               served_dtype_name(served->dtype));
+    printf("sequences: up to %u tokens; KV pool of each node: %u blocks, %s\n", served->len_max,
+           served->n_blocks,
+           served_bytes((uint64_t)served->n_blocks * kvgeom_block_bytes(&served->geom), pool));
     printf("keys: %s\n", fleet->keys[0] ? fleet->keys : "none");
 }
 
@@ -59,12 +69,41 @@ static enum exit_code print_values(const struct fleet *fleet)
     return status == STATUS_OK ? EXIT_DONE : EXIT_FAILED;
 }
 
+/* What is more than words: keys and model. */
+static enum exit_code check_fleet(const struct fleet *fleet, const char *only, bool values)
+{
+    char why[FLEET_WHY_MAX];
+    struct served *served = NULL;
+    enum exit_code code = EXIT_DONE;
+    enum status status = fleet_check_keys(fleet, only, why);
+    uint32_t n_workers = 0;
+
+    for (size_t i = 0; i < fleet->n_nodes; i++)
+        n_workers +=
+            fleet->nodes[i].role != OPTIONS_ROUTER && fleet_is_listed(only, fleet->nodes[i].name);
+    if (status == STATUS_OK)
+        status = served_open(fleet, &served, why);
+    if (status == STATUS_OK)
+        status = served_check(served, n_workers, why);
+    if (status == STATUS_OK) {
+        print_nodes(fleet, served);
+        if (values)
+            code = print_values(fleet);
+    } else {
+        process_complain("%s", why);
+        code = EXIT_CONFIG;
+    }
+    served_close(served);
+    return code;
+}
+
 static enum exit_code check(int n_args, char **args, char **rest)
 {
     struct words words = {.at = rest, .n = 0};
-    enum exit_code code = EXIT_DONE;
+    enum exit_code code;
     char why[FLEET_WHY_MAX];
     struct fleet *fleet;
+    const char *only;
     bool values;
 
     if (fleet_load(args[0], NULL, n_args - 1, args + 1, rest, &words.n, &fleet, why) != STATUS_OK) {
@@ -72,13 +111,12 @@ static enum exit_code check(int n_args, char **args, char **rest)
         return EXIT_CONFIG;
     }
     values = words_flag(&words, "--values");
+    only = words_value(&words, "--only");
     if (words.n > 0) {
         process_complain("check-config: '%s' is not understood", words.at[0]);
         code = EXIT_USAGE;
     } else {
-        print_nodes(fleet);
-        if (values)
-            code = print_values(fleet);
+        code = check_fleet(fleet, only, values);
     }
     fleet_destroy(fleet);
     return code;

@@ -9,7 +9,10 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "cli/allow.h"
+#include "kernels/device.h"
 #include "wire/bond.h"
+#include "wire/kvgeom.h"
 
 __attribute__((format(printf, 2, 3))) static enum status refuse(char *why, const char *fmt, ...)
 {
@@ -195,29 +198,23 @@ static enum status read_nodes(struct fleet *fleet, char *why)
 
 /* ---- what options mean together ---- */
 
-static enum status check_sizes(const struct fleet *fleet, char *why)
+static enum status check_sizes(struct fleet *fleet, char *why)
 {
-    const struct kvgeom geom = fleet_geom(fleet);
-    const int64_t len_max = cfg_int(fleet->cfg, "engine.len_max");
-    const int64_t needed = (int64_t)kvgeom_blocks((uint32_t)len_max);
+    const char *threads = cfg_str(fleet->cfg, "engine.threads");
+    char *end = NULL;
+    long n;
 
-    if (!kvgeom_valid(&geom))
-        return refuse(
-            why,
-            "oracle: layers %u, kv_heads %u, head_dim %u and elem_bytes %u are no layout: "
-            "elem_bytes must be 1, 2 or 4, and a block of 64 tokens less than 2 GiB",
-            geom.n_layers, geom.n_kv_heads, geom.head_dim, geom.elem_bytes);
-    if (cfg_int(fleet->cfg, "kv.blocks") < needed)
-        return refuse(
-            why,
-            "kv.blocks is %lld (%s), but one sequence of engine.len_max %lld tokens needs "
-            "%lld blocks of 64: raise the one or lower the other",
-            (long long)cfg_int(fleet->cfg, "kv.blocks"), cfg_origin_text(fleet->cfg, "kv.blocks"),
-            (long long)len_max, (long long)needed);
     if (cfg_int(fleet->cfg, "engine.chunk_max") % KVGEOM_BLOCK_TOKENS != 0)
         return refuse(why, "engine.chunk_max is %lld (%s): expected a multiple of 64",
                       (long long)cfg_int(fleet->cfg, "engine.chunk_max"),
                       cfg_origin_text(fleet->cfg, "engine.chunk_max"));
+    if (strcmp(threads, "auto") == 0)
+        return STATUS_OK;
+    n = strtol(threads, &end, 10);
+    if (end == threads || *end != '\0' || n < 1 || n > (long)DEVICE_THREADS_MAX)
+        return refuse(why, "%s: engine.threads: expected auto or a number from 1 to %u, found '%s'",
+                      cfg_origin_text(fleet->cfg, "engine.threads"), DEVICE_THREADS_MAX, threads);
+    fleet->n_threads = (uint32_t)n;
     return STATUS_OK;
 }
 
@@ -265,6 +262,44 @@ static void find_keys(struct fleet *fleet)
     else
         snprintf(fleet->keys, sizeof(fleet->keys), "%.*s/%s", (int)(slash - fleet->path),
                  fleet->path, keys);
+}
+
+bool fleet_is_listed(const char *list, const char *name)
+{
+    const size_t len = strlen(name);
+
+    for (const char *at = list; at; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncmp(at, name, len) == 0 && (at[len] == ',' || at[len] == '\0'))
+            return true;
+    }
+    return !list;
+}
+
+static enum status check_keys_of(const struct fleet *fleet, const char *name, char *why)
+{
+    char path[PATH_MAX + 80];
+    char key[KEYS_Z85_LEN + 1];
+    char reason[KEYS_WHY_MAX];
+    struct keys keys;
+    enum status status;
+
+    snprintf(path, sizeof(path), "%s/%s.key", fleet->keys, name);
+    status = keys_load(path, &keys, reason);
+    if (status != STATUS_OK)
+        return refuse(why, "%s", reason);
+    keys_wipe(&keys);
+    return allow_find(fleet, name, key, why);
+}
+
+enum status fleet_check_keys(const struct fleet *fleet, const char *only, char why[FLEET_WHY_MAX])
+{
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; i < fleet->n_nodes && fleet->keys[0] && status == STATUS_OK; i++)
+        if (fleet_is_listed(only, fleet->nodes[i].name))
+            status = check_keys_of(fleet, fleet->nodes[i].name, why);
+    return status == STATUS_OK ? STATUS_OK : STATUS_INVALID;
 }
 
 /* ---- loading ---- */
@@ -374,12 +409,6 @@ const char *fleet_role_name(enum options_role role)
     return names[role];
 }
 
-const char *fleet_model(const struct fleet *fleet)
-{
-    (void)fleet;
-    return "oracle"; /* the one model there is */
-}
-
 /* ---- what the parts below want ---- */
 
 static uint32_t number(const struct fleet *fleet, const char *path)
@@ -390,41 +419,6 @@ static uint32_t number(const struct fleet *fleet, const char *path)
 static uint32_t millis(const struct fleet *fleet, const char *path)
 {
     return (uint32_t)cfg_ms(fleet->cfg, path);
-}
-
-struct kvgeom fleet_geom(const struct fleet *fleet)
-{
-    struct kvgeom geom = {.n_layers = number(fleet, "oracle.layers"),
-                          .n_kv_heads = number(fleet, "oracle.kv_heads"),
-                          .head_dim = number(fleet, "oracle.head_dim"),
-                          .elem_bytes = number(fleet, "oracle.elem_bytes"),
-                          .group_layers = 1};
-
-    if (kvgeom_valid(&geom))
-        geom.group_layers = kvgeom_choose_group(&geom);
-    return geom;
-}
-
-struct engine_cfg fleet_engine_cfg(const struct fleet *fleet)
-{
-    return (struct engine_cfg){.geom = fleet_geom(fleet),
-                               .n_blocks = number(fleet, "kv.blocks"),
-                               .seqs_max = number(fleet, "engine.seqs_max"),
-                               .batch_max = number(fleet, "engine.batch_max"),
-                               .chunk_max = number(fleet, "engine.chunk_max"),
-                               .len_max = number(fleet, "engine.len_max"),
-                               .chunk_ms = millis(fleet, "engine.chunk")};
-}
-
-struct oracle_cfg fleet_oracle_cfg(const struct fleet *fleet)
-{
-    return (struct oracle_cfg){.geom = fleet_geom(fleet),
-                               .n_blocks = number(fleet, "kv.blocks"),
-                               .model_seed = (uint64_t)cfg_int(fleet->cfg, "oracle.seed"),
-                               .token_us = number(fleet, "oracle.token_us"),
-                               .row_us = number(fleet, "oracle.row_us"),
-                               .step_us = number(fleet, "oracle.step_us"),
-                               .poison_tails = cfg_bool(fleet->cfg, "oracle.poison_tails")};
 }
 
 static const char *join_list(const struct cfg *cfg, const char *path, char text[1024])
@@ -452,8 +446,7 @@ struct kvt_ucx_cfg fleet_ucx_cfg(const struct fleet *fleet, char texts[3][1024])
 
 struct router_cfg fleet_router_cfg(const struct fleet *fleet)
 {
-    return (struct router_cfg){.model = fleet_model(fleet),
-                               .nodes_max = number(fleet, "router.nodes_max"),
+    return (struct router_cfg){.nodes_max = number(fleet, "router.nodes_max"),
                                .requests_max = number(fleet, "router.requests_max"),
                                .queue_max = number(fleet, "router.queue_max"),
                                .prefill_depth = number(fleet, "router.prefill_depth"),
@@ -461,19 +454,4 @@ struct router_cfg fleet_router_cfg(const struct fleet *fleet)
                                .deadline_ms = millis(fleet, "router.deadline"),
                                .queue_ms = millis(fleet, "router.queue"),
                                .resume_ms = millis(fleet, "router.resume")};
-}
-
-void fleet_fingerprint(const struct fleet *fleet, char print[FINGERPRINT_TEXT_MAX],
-                       char numerics[FINGERPRINT_TEXT_MAX])
-{
-    const struct numerics_identity identity = {
-        .contract = 1, .backend = "oracle", .tp = 1, .mode = "strict", .dtypes = "bytes"};
-    struct fingerprint all = {.weights_hash = (uint64_t)cfg_int(fleet->cfg, "oracle.seed"),
-                              .kv_dtype = "bytes",
-                              .geom = fleet_geom(fleet),
-                              .protocol = WIRE_VERSION_MAX};
-
-    CHECK(numerics_print(&identity, numerics) == STATUS_OK);
-    all.numerics = numerics;
-    CHECK(fingerprint_print(&all, print) == STATUS_OK);
 }

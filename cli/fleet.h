@@ -1,16 +1,16 @@
 /* A fleet file that has been read and checked as a whole: its nodes, where each is reached, who has
  * which key, and the configurations that the parts below want. Everything that can be wrong with a
- * file is said here, as one sentence with the place in the file. Read-only after fleet_load. */
+ * file is said here, as one sentence with the place in the file; what depends on the model it names
+ * is said by served.h, where the model is. Read-only after fleet_load. */
 #pragma once
 
 #include <limits.h>
 #include <stdbool.h>
 
 #include "cli/options.h"
-#include "engine/oracle.h"
 #include "kvtransfer/ucx_mover.h"
 #include "router/router.h"
-#include "wire/fingerprint.h"
+#include "wire/msg.h"
 #include "wire/zsock.h"
 
 #define FLEET_NAME_MAX 63
@@ -33,6 +33,7 @@ struct fleet {
     char run[PATH_MAX];  /* folder of the auto sockets; "": there is none */
     char keys[PATH_MAX]; /* folder of the keys; "": none */
     bool insecure;
+    uint32_t n_threads;       /* of engine.threads; 0: auto */
     struct fleet_node *nodes; /* [n_nodes] */
     size_t n_nodes;
 };
@@ -58,16 +59,15 @@ const char *fleet_role_name(enum options_role role);
 enum status fleet_endpoint(const char *text, char out[WIRE_NAME_MAX + 1], char *why,
                            size_t why_len);
 
+/* Can the keys be read that these nodes need: their own, and those on the list of everybody?
+ * INVALID and a sentence. NULL: every node of the file. */
+enum status fleet_check_keys(const struct fleet *fleet, const char *only, char why[FLEET_WHY_MAX]);
+/* Is the name in a list of names with commas, or the list NULL? */
+bool fleet_is_listed(const char *list, const char *name);
+
 /* ---- what the parts below want ---- */
 
-struct kvgeom fleet_geom(const struct fleet *fleet);
-struct engine_cfg fleet_engine_cfg(const struct fleet *fleet);
-struct oracle_cfg fleet_oracle_cfg(const struct fleet *fleet);
 /* devices, tls and local_tls are the joined lists, kept in `fleet`'s memory. */
 struct kvt_ucx_cfg fleet_ucx_cfg(const struct fleet *fleet, char texts[3][1024]);
-/* Everything but self, key, server and text. */
+/* Everything but what the model says (cli/served.h), self, key and server. */
 struct router_cfg fleet_router_cfg(const struct fleet *fleet);
-/* What this fleet's nodes must share, and its numerics identity alone. */
-void fleet_fingerprint(const struct fleet *fleet, char print[FINGERPRINT_TEXT_MAX],
-                       char numerics[FINGERPRINT_TEXT_MAX]);
-const char *fleet_model(const struct fleet *fleet);

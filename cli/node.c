@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/machine.h"
 #include "cli/routing.h"
 #include "cli/words.h"
 #include "cli/worker.h"
@@ -62,13 +63,29 @@ static bool addresses_known(const struct fleet *fleet, const struct fleet_node *
     return true;
 }
 
+/* Threads of a worker: as told, else its share as `baton up` has reckoned it, else all. */
+static uint32_t threads_of(const struct fleet *fleet, const char *share)
+{
+    const uint32_t n = fleet->n_threads ? fleet->n_threads
+                       : share          ? (uint32_t)strtoul(share, NULL, 10)
+                                        : machine_cpus();
+
+    return n < 1 ? 1 : n > DEVICE_THREADS_MAX ? DEVICE_THREADS_MAX : n;
+}
+
+/* What `baton up` adds is taken out of the words. */
 static struct process_args args_of(const struct fleet *fleet, enum options_role role,
-                                   const char *parent, const char *crashbox)
+                                   struct words *words)
 {
     const uint64_t peers = (uint64_t)cfg_int(fleet->cfg, "kv.peers_max");
+    const char *crashbox = words_value(words, "--crashbox-fd");
+    const char *parent = words_value(words, "--supervised");
+    const bool alone = words_flag(words, "--alone-here");
     struct process_args args = {.parent = parent ? atol(parent) : 0,
-                                .crashbox_fd = crashbox ? atoi(crashbox) : -1};
+                                .crashbox_fd = crashbox ? atoi(crashbox) : -1,
+                                .n_threads = threads_of(fleet, words_value(words, "--share"))};
 
+    args.pin = alone && args.n_threads < machine_cpus(); /* one is left for the I/O thread */
     if (role == OPTIONS_ROUTER) {
         args.sockets_max = NODE_SOCKETS_EXTRA;
         args.descriptors = (uint64_t)cfg_int(fleet->cfg, "router.clients_max") +
@@ -84,11 +101,11 @@ static enum exit_code run_node(const struct fleet *fleet, enum options_role role
                                struct words *words)
 {
     const char *name = words_value(words, "--name");
-    const char *crashbox = words_value(words, "--crashbox-fd");
-    const char *parent = words_value(words, "--supervised");
-    const struct process_args args = args_of(fleet, role, parent, crashbox);
+    struct process_args args = args_of(fleet, role, words);
     const struct fleet_node *node;
     struct process process;
+    struct served *served;
+    char why[FLEET_WHY_MAX];
     enum exit_code code;
 
     if (words->n > 0) {
@@ -99,10 +116,18 @@ static enum exit_code run_node(const struct fleet *fleet, enum options_role role
     node = choose(fleet, role, name);
     if (!node || !addresses_known(fleet, node))
         return node ? EXIT_CONFIG : EXIT_USAGE;
-    if (process_open(&process, fleet, node, &args) != STATUS_OK)
-        return process.exit_code;
-    code = role == OPTIONS_ROUTER ? routing_run(&process) : worker_run(&process);
-    process_close(&process);
+    if (served_open(fleet, &served, why) != STATUS_OK) {
+        process_complain("%s", why);
+        return EXIT_CONFIG;
+    }
+    args.served = served;
+    if (process_open(&process, fleet, node, &args) == STATUS_OK) {
+        code = role == OPTIONS_ROUTER ? routing_run(&process) : worker_run(&process);
+        process_close(&process);
+    } else {
+        code = process.exit_code;
+    }
+    served_close(served);
     return code;
 }
 

@@ -6,10 +6,15 @@
 #define N_ROWS(rows) (sizeof(rows) / sizeof((rows)[0]))
 
 static const struct cfg_option fleet_options[] = {
-    {"model", CFG_ENUM, "oracle", 0, 0, "oracle", NULL,
-     "What is served. `oracle` is the stand-in without weights: its next token is a hash over all "
-     "KV bytes, so that any wrong byte shows. Its tokens are the bytes of the text.",
+    {"model", CFG_STRING, "oracle", 1, 4000, NULL, NULL,
+     "What is served: the folder of a checkpoint in Hugging Face's format, `demo` or `oracle`. A "
+     "folder named in this file is relative to this file. `demo` is the small model that comes "
+     "with the program: the folder demo beside it, else ../share/baton/demo. `oracle` is the "
+     "stand-in without weights: its next token is a hash over all KV bytes, so that any wrong "
+     "byte shows. Its tokens are the bytes of the text.",
      false},
+    {"model_name", CFG_STRING, "", 0, 128, NULL, NULL,
+     "What clients call the model. Empty: the last part of its path.", false},
 
     {"oracle.layers", CFG_INT, "4", 1, 256, NULL, "layers",
      "The oracle's layers. Like every oracle option, the same on all nodes of a fleet.", false},
@@ -32,9 +37,12 @@ static const struct cfg_option fleet_options[] = {
      "them.",
      false},
 
-    {"kv.blocks", CFG_INT, "512", 2, 4194304, NULL, "blocks of 64 tokens",
-     "The KV pool of each node. It must hold at least one longest sequence (engine.len_max).",
+    {"kv.memory", CFG_SIZE, "1GiB", 65536, INT64_C(1) << 50, NULL, "bytes",
+     "The KV pool of each node. It must hold at least one longest sequence (engine.len_max); the "
+     "default grows to hold one, and shrinks to what engine.seqs_max longest ones need.",
      false},
+    {"kv.blocks", CFG_INT, "0", 0, 4194304, NULL, "blocks of 64 tokens",
+     "The same pool in blocks, instead of kv.memory; 0: as many as that gives.", false},
     {"kv.fetch_bytes", CFG_SIZE, "64MiB", 65536, INT64_C(1) << 40, NULL, "bytes",
      "How much a decode node fetches at once, over all prefill nodes.", false},
     {"kv.transfers_max", CFG_INT, "256", 1, 65536, NULL, "hand-overs",
@@ -69,7 +77,20 @@ static const struct cfg_option fleet_options[] = {
     {"engine.chunk", CFG_DURATION, "500ms", 1, 60000, NULL, "ms",
      "How long a step over a prompt should last at most.", false},
     {"engine.len_max", CFG_INT, "16384", 64, 1048576, NULL, "tokens",
-     "Longest sequence: prompt and answer.", false},
+     "Longest sequence: prompt and answer. The default is lowered to what the model was made for; "
+     "more than that is refused.",
+     false},
+    {"engine.dtype", CFG_ENUM, "bfloat16", 0, 0, "bfloat16|float32", NULL,
+     "Type of weights, activations and KV, whatever the checkpoint is stored in.", false},
+    {"engine.threads", CFG_STRING, "auto", 1, 16, NULL, NULL,
+     "Threads that compute, of each node: 1 to 256, or `auto`. With `auto` the prefill and decode "
+     "nodes of one `baton up` share this machine's cores, at least one thread each; a node that "
+     "was started alone takes all. Tokens do not depend on it.",
+     false},
+    {"engine.table", CFG_ENUM, "auto", 0, 0, "auto|scalar|avx2|avx512|avx512bf16|neon", NULL,
+     "The instructions to compute with. `auto` is the best that the machine has. Tokens do not "
+     "depend on it.",
+     false},
 
     {"router.nodes_max", CFG_INT, "256", 1, 4096, NULL, "nodes", "Nodes that may join.", false},
     {"router.clients_max", CFG_INT, "4096", 1, 65536, NULL, "connections",

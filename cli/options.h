@@ -10,6 +10,7 @@
 /* The same order as in the table's names. */
 enum options_role { OPTIONS_ROUTER, OPTIONS_PREFILL, OPTIONS_DECODE };
 enum options_network { OPTIONS_NETWORK_LOOPBACK, OPTIONS_NETWORK_PRIVATE };
+enum options_dtype { OPTIONS_BFLOAT16, OPTIONS_FLOAT32 };
 enum options_format { OPTIONS_LOG_TEXT, OPTIONS_LOG_JSON };
 
 const struct cfg_schema *options_schema(void);

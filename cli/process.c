@@ -166,7 +166,11 @@ enum status process_open(struct process *process, const struct fleet *fleet,
 {
     enum status status;
 
-    *process = (struct process){.fleet = fleet, .node = node};
+    *process = (struct process){.fleet = fleet,
+                                .node = node,
+                                .served = args->served,
+                                .n_threads = args->n_threads,
+                                .pin = args->pin};
     signal(SIGPIPE, SIG_IGN); /* NOLINT: whoever reads our log may be gone */
     if (args->parent) {
         /* Whatever kills the supervisor takes the fleet with it: no orphan, ever. */

@@ -3,19 +3,23 @@
  *
  * stdout of a node carries its few status lines, for `baton up` and for scripts:
  *     listening nodes=ENDPOINT clients=ENDPOINT
- *     ready / unready
+ *     loading 45%, model ...    of a worker, before it listens
+ *     ready / unready           of a router
  * Everything else is log, on stderr. */
 #pragma once
 
 #include "base/loop.h"
 #include "cli/exits.h"
-#include "cli/fleet.h"
+#include "cli/served.h"
 #include "engine/crashbox.h"
 #include "wire/zap.h"
 
 struct process {
     const struct fleet *fleet;
     const struct fleet_node *node;
+    const struct served *served;
+    uint32_t n_threads; /* that compute, of a worker */
+    bool pin;           /* each to a core of its own: none is shared */
     struct loop *loop;
     struct zctx *zctx;
     struct zap *zap; /* NULL without keys */
@@ -32,6 +36,9 @@ struct process {
 };
 
 struct process_args {
+    const struct served *served;
+    uint32_t n_threads;
+    bool pin;
     long parent;          /* process to die with; 0: none */
     int crashbox_fd;      /* -1: none */
     uint32_t sockets_max; /* ZeroMQ sockets this role may open */

@@ -1,9 +1,11 @@
-/* Starts the router's shell, prints its status lines, drains it. The oracle's text is the bytes
- * themselves: one token, one byte. */
+/* Opens tokenizer and chat template of the model, starts the router's shell, prints its status
+ * lines, drains it. The oracle's text is the bytes themselves: one token, one byte. Of a checkpoint
+ * only its text and the numbers of its config are read, never its weights. */
 #include "cli/routing.h"
 
 #include "base/log.h"
 #include "base/rand.h"
+#include "cli/chat_template.h"
 #include "cli/version.h"
 #include "model/tokenizer.h"
 #include "router/shell.h"
@@ -11,6 +13,8 @@
 struct routing {
     struct process *process;
     struct tokenizer *tok;
+    struct template *tmpl; /* NULL: the model is not made for chats */
+    struct chat_template chat;
     struct router_shell *shell;
 };
 
@@ -63,7 +67,10 @@ static enum status open_shell(struct routing *routing)
     rand_entropy(cfg.core.key, sizeof(cfg.core.key));
     cfg.core.server = version_text();
     cfg.core.tok = routing->tok;
-    cfg.core.vocab = tokenizer_n_ids(routing->tok);
+    cfg.core.tmpl = routing->tmpl;
+    cfg.core.model = process->served->name;
+    cfg.core.vocab = process->served->vocab;
+    cfg.core.len_max = process->served->len_max;
     status = router_shell_open(&cfg, process->loop, &routing->shell, why);
     if (status == STATUS_OK)
         return STATUS_OK;
@@ -74,16 +81,62 @@ static enum status open_shell(struct routing *routing)
     return status;
 }
 
+/* ---- the model's text ---- */
+
+static enum status open_template(struct routing *routing, const char *folder)
+{
+    char why[CHAT_TEMPLATE_WHY_MAX];
+    enum status status = chat_template_read(folder, &routing->chat, why);
+
+    if (status == STATUS_OK && buf_len(&routing->chat.source) == 0)
+        LOG_WARN("router", "the model has no chat template: it takes texts, not chats",
+                 log_str("folder", folder));
+    else if (status == STATUS_OK)
+        status = chat_template_compile(&routing->chat.source, &routing->tmpl, why);
+    if (status != STATUS_OK)
+        process_complain("%s: %s", folder, why);
+    return status;
+}
+
+static enum status open_text(struct routing *routing)
+{
+    const struct served *served = routing->process->served;
+    struct tokenizer_error error = {""};
+    enum status status;
+
+    if (served->is_oracle) {
+        status = tokenizer_open_bytes(&routing->tok);
+        return status == STATUS_OK ? chat_template_plain(&routing->tmpl) : status;
+    }
+    status = tokenizer_open(served->path, &error, &routing->tok);
+    if (status != STATUS_OK) {
+        process_complain("%s", error.text[0] ? error.text : status_text(status));
+        return status;
+    }
+    return open_template(routing, served->path);
+}
+
+static void close_text(struct routing *routing)
+{
+    template_destroy(routing->tmpl);
+    chat_template_fini(&routing->chat);
+    tokenizer_close(routing->tok);
+}
+
+/* ---- life ---- */
+
 enum exit_code routing_run(struct process *process)
 {
     struct routing routing = {.process = process};
 
     process->on_drain = on_drain;
     process->ctx = &routing;
-    if (tokenizer_open_bytes(&routing.tok) != STATUS_OK)
-        return EXIT_FATAL;
+    if (open_text(&routing) != STATUS_OK) {
+        close_text(&routing);
+        return EXIT_CONFIG;
+    }
     if (open_shell(&routing) != STATUS_OK) {
-        tokenizer_close(routing.tok);
+        close_text(&routing);
         return process->exit_code;
     }
     process->exit_code = EXIT_DONE;
@@ -95,6 +148,6 @@ enum exit_code routing_run(struct process *process)
                 router_shell_clients(routing.shell));
     process_run(process);
     router_shell_close(routing.shell);
-    tokenizer_close(routing.tok);
+    close_text(&routing);
     return process->exit_code;
 }

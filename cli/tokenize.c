@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "cli/chat_template.h"
 #include "cli/process.h"
 #include "cli/words.h"
 #include "model/template.h"
@@ -17,7 +18,6 @@
 #include "model/tokenizer.h"
 
 #define MEMORY_MAX ((size_t)512 << 20)
-#define ARENA_CHUNK ((size_t)64 << 10)
 
 static const char help[] =
     "Usage: baton tokenize [OPTIONS] TOKENIZER [FILE]\n\n"
@@ -74,115 +74,51 @@ static bool read_input(const char *path, struct buf *out)
 
 /* --- the chat template of a checkpoint --- */
 
-/* The text of a value that is a string, or an object with "content" (as special tokens are). */
-static const struct tmpl_value *content_of(const struct tmpl_value *value)
+static void put_pair(struct tmpl_pair *pairs, size_t *n, const char *key, struct tmpl_value value)
 {
-    if (value != NULL && value->kind == TMPL_DICT)
-        value = tmpl_dict_get_str(value, "content", 7);
-    return value != NULL && value->kind == TMPL_STRING ? value : NULL;
-}
-
-/* "chat_template" is a text, or several of them by name: then "default". */
-static const struct tmpl_value *template_of(const struct tmpl_value *config)
-{
-    const struct tmpl_value *at = tmpl_dict_get_str(config, "chat_template", 13);
-
-    for (uint32_t i = 0; at != NULL && at->kind == TMPL_LIST && i < at->len; i++) {
-        const struct tmpl_value *item = &at->items[i];
-        const struct tmpl_value *name =
-            item->kind == TMPL_DICT ? tmpl_dict_get_str(item, "name", 4) : NULL;
-
-        if (name != NULL && name->kind == TMPL_STRING && name->len == 7 &&
-            memcmp(name->text, "default", 7) == 0)
-            return tmpl_dict_get_str(item, "template", 8);
-    }
-    return at;
-}
-
-/* Reads FOLDER/NAME; an absent file leaves `out` empty. */
-static void read_beside(const char *folder, const char *name, struct buf *out)
-{
-    char path[4096];
-    FILE *stream;
-
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    stream = fopen(path, "rbe");
-    if (stream != NULL) {
-        if (!read_stream(stream, out))
-            buf_clear(out);
-        fclose(stream);
-    }
-}
-
-/* The checkpoint's tokenizer_config.json as a dict; an empty one if there is none. */
-static bool read_config(const char *folder, struct arena *arena, struct tmpl_value *config)
-{
-    struct tmpl_json_error error;
-    struct buf text;
-    enum status status;
-
-    buf_init(&text, MEMORY_MAX);
-    read_beside(folder, "tokenizer_config.json", &text);
-    if (buf_len(&text) == 0)
-        status = tmpl_dict_make(arena, NULL, 0, config);
-    else
-        status =
-            tmpl_json_read(arena, (const char *)buf_data(&text), buf_len(&text), &error, config);
-    if (status == STATUS_OK && config->kind != TMPL_DICT)
-        status = STATUS_MALFORMED;
-    if (status != STATUS_OK)
-        process_complain("%s/tokenizer_config.json is no JSON object: %s", folder,
-                         status_text(status));
-    buf_fini(&text);
-    return status == STATUS_OK;
-}
-
-static bool put_pair(struct tmpl_pair *pairs, size_t *n, const char *key, struct tmpl_value value)
-{
-    pairs[*n].key = tmpl_str(key, (uint32_t)strlen(key));
-    pairs[(*n)++].value = value;
-    return true;
+    pairs[(*n)++] = (struct tmpl_pair){.key = tmpl_str(key, (uint32_t)strlen(key)), .value = value};
 }
 
 /* What the template sees: defaults, the checkpoint's special tokens, then the request's own. */
-static bool make_vars(struct arena *arena, const struct tmpl_value *config,
-                      const struct tmpl_value *input, struct tmpl_value *vars)
+static bool make_vars(const struct chat_template *chat, const struct tmpl_value *input,
+                      struct tmpl_value *vars)
 {
-    static const char *const tokens[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
+    const struct tmpl_dict *tokens = chat->tokens.dict;
+    const size_t n_own = input->kind == TMPL_DICT ? input->dict->n : 1;
     struct tmpl_pair *pairs;
-    size_t n = 0, n_own = input->kind == TMPL_DICT ? input->dict->n : 1;
+    size_t n = 0;
 
-    pairs = arena_alloc_zero(arena, n_own + 8, sizeof(*pairs));
+    pairs = arena_alloc_zero(chat->arena, n_own + tokens->n + 3, sizeof(*pairs));
     if (pairs == NULL)
         return false;
     put_pair(pairs, &n, "tools", tmpl_none());
     put_pair(pairs, &n, "documents", tmpl_none());
     put_pair(pairs, &n, "add_generation_prompt", tmpl_bool(true));
-    for (size_t i = 0; i < sizeof(tokens) / sizeof(*tokens); i++) {
-        const struct tmpl_value *text =
-            content_of(tmpl_dict_get_str(config, tokens[i], strlen(tokens[i])));
-
-        if (text != NULL)
-            put_pair(pairs, &n, tokens[i], *text);
-    }
+    if (tokens->n > 0)
+        memcpy(pairs + n, tokens->pairs, tokens->n * sizeof(*pairs));
+    n += tokens->n;
     if (input->kind == TMPL_DICT) {
         memcpy(pairs + n, input->dict->pairs, n_own * sizeof(*pairs));
         n += n_own;
     } else {
         put_pair(pairs, &n, "messages", *input);
     }
-    return tmpl_dict_make(arena, pairs, n, vars) == STATUS_OK;
+    return tmpl_dict_make(chat->arena, pairs, n, vars) == STATUS_OK;
 }
 
-static bool render(const struct tmpl_value *vars, const char *source, size_t len, struct buf *out)
+static bool render(const struct tmpl_value *vars, const struct chat_template *chat, struct buf *out)
 {
     struct template_options options = {.now_unix_s = time(NULL)};
     struct template_error error = {0};
     struct template *tmpl = NULL;
-    enum status status = template_compile(source, len, &error, &tmpl);
+    char why[CHAT_TEMPLATE_WHY_MAX];
+    enum status status = chat_template_compile(&chat->source, &tmpl, why);
 
-    if (status == STATUS_OK)
-        status = template_render(tmpl, vars, &options, &error, out);
+    if (status != STATUS_OK) {
+        process_complain("%s", why);
+        return false;
+    }
+    status = template_render(tmpl, vars, &options, &error, out);
     template_destroy(tmpl);
     if (status == STATUS_OK)
         return true;
@@ -197,39 +133,33 @@ static bool render(const struct tmpl_value *vars, const char *source, size_t len
 static bool apply_template(const char *folder, struct buf *text)
 {
     struct tmpl_json_error error = {0};
-    struct tmpl_value input, config, vars;
-    struct arena *arena;
-    struct buf prompt, source;
+    struct tmpl_value input, vars;
+    struct chat_template chat;
+    char why[CHAT_TEMPLATE_WHY_MAX];
+    struct buf prompt;
     bool good = false;
 
-    if (arena_create(ARENA_CHUNK, MEMORY_MAX, &arena) != STATUS_OK)
+    if (chat_template_read(folder, &chat, why) != STATUS_OK) {
+        process_complain("%s", why);
         return false;
-    buf_init(&prompt, MEMORY_MAX);
-    buf_init(&source, MEMORY_MAX);
-    read_beside(folder, "chat_template.jinja", &source);
-    if (tmpl_json_read(arena, (const char *)buf_data(text), buf_len(text), &error, &input) !=
-        STATUS_OK) {
-        process_complain("the input is no JSON: at byte %zu: %s", error.offset, error.text);
-    } else if (read_config(folder, arena, &config)) {
-        const struct tmpl_value *tmpl = content_of(template_of(&config));
-
-        if (buf_len(&source) == 0 && tmpl != NULL)
-            (void)buf_append(&source, tmpl->text, tmpl->len);
-        if (buf_len(&source) == 0)
-            process_complain("%s has neither chat_template.jinja nor a chat_template in its "
-                             "tokenizer_config.json",
-                             folder);
-        else if (make_vars(arena, &config, &input, &vars))
-            good = render(&vars, (const char *)buf_data(&source), buf_len(&source), &prompt);
     }
+    buf_init(&prompt, MEMORY_MAX);
+    if (tmpl_json_read(chat.arena, (const char *)buf_data(text), buf_len(text), &error, &input) !=
+        STATUS_OK)
+        process_complain("the input is no JSON: at byte %zu: %s", error.offset, error.text);
+    else if (buf_len(&chat.source) == 0)
+        process_complain("%s has neither chat_template.jinja nor a chat_template in its "
+                         "tokenizer_config.json",
+                         folder);
+    else if (make_vars(&chat, &input, &vars))
+        good = render(&vars, &chat, &prompt);
     if (good) {
         buf_fini(text);
         *text = prompt;
     } else {
         buf_fini(&prompt);
     }
-    buf_fini(&source);
-    arena_destroy(arena);
+    chat_template_fini(&chat);
     return good;
 }
 

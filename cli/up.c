@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/machine.h"
 #include "cli/process.h"
 #include "cli/up_child.h"
 #include "cli/up_report.h"
@@ -34,6 +35,7 @@ enum up_phase { UP_RUN, UP_STOP_ROUTERS, UP_STOP_WORKERS };
 
 struct up {
     const struct fleet *fleet;
+    uint32_t n_workers; /* of the children */
     struct loop *loop;
     struct zctx *zctx;
     struct up_report *report;
@@ -43,7 +45,9 @@ struct up {
     enum up_phase phase;
     uint64_t stopped_ns; /* when it was asked to stop */
     bool was_ready;
+    bool is_terminal; /* where the log goes */
     enum exit_code exit_code;
+    char complaint[1536];             /* why a node did not start */
     char clients[ZSOCK_ENDPOINT_MAX]; /* of the first router, as it says itself */
 };
 
@@ -141,8 +145,28 @@ static void say_ready(struct up *up)
     if (up->was_ready)
         return;
     up->was_ready = true;
-    process_say("ask it something:  baton chat --config %s%s%s \"Hello\"", up->fleet->path,
-                is_default ? "" : " --connect ", is_default ? "" : up->clients);
+    /* As this program was called itself, so that the line works where it is read. */
+    process_say("ask it something:  %s chat --config %s%s%s \"Hello\"", program_invocation_name,
+                up->fleet->path, is_default ? "" : " --connect ", is_default ? "" : up->clients);
+}
+
+/* How far the weights are, on a terminal in one line that is written again and again. It ends with
+ * a return, so that whatever is printed next takes its place. */
+static void say_loading(const struct up *up)
+{
+    char line[256];
+    int len = 0;
+
+    if (!up->is_terminal)
+        return;
+    for (size_t i = 0; i < up->n_children && len < 160; i++)
+        if (up_child_loaded(up->children[i]) < 100)
+            len += snprintf(line + len, sizeof(line) - (size_t)len, "%s%.24s %u%%",
+                            len > 0 ? ", " : "loading ", up_child_node(up->children[i])->name,
+                            up_child_loaded(up->children[i]));
+    len += snprintf(line + len, sizeof(line) - (size_t)len, "\033[K\r");
+    if (write(STDERR_FILENO, line, (size_t)len) < 0)
+        return; /* nobody looks */
 }
 
 static void on_line(void *ctx, struct up_child *child, const char *line)
@@ -150,6 +174,8 @@ static void on_line(void *ctx, struct up_child *child, const char *line)
     struct up *up = ctx;
     const char *clients = strstr(line, " clients=");
 
+    if (strncmp(line, "loading ", 8) == 0)
+        say_loading(up);
     if (up_child_node(child)->role != OPTIONS_ROUTER)
         return;
     if (clients && up->clients[0] == '\0')
@@ -174,6 +200,7 @@ static void on_gone(void *ctx, struct up_child *child, enum exit_code code)
     if (code != EXIT_DONE && up->phase == UP_RUN) {
         LOG_ERROR("up", "a node cannot start, the fleet stops",
                   log_str("node", up_child_node(child)->name));
+        snprintf(up->complaint, sizeof(up->complaint), "%s", up_child_complaint(child));
         stop_all(up, code);
     }
     advance(up);
@@ -209,18 +236,6 @@ static void remove_run_folder(const struct fleet *fleet, const char *run)
 
 /* ---- which nodes ---- */
 
-static bool is_listed(const char *list, const char *name)
-{
-    const size_t len = strlen(name);
-
-    for (const char *at = list; at; at = strchr(at, ',')) {
-        at += *at == ',';
-        if (strncmp(at, name, len) == 0 && (at[len] == ',' || at[len] == '\0'))
-            return true;
-    }
-    return false;
-}
-
 /* Every word of --only must be a node, and what runs elsewhere must have an address. */
 static enum exit_code check_only(const struct fleet *fleet, const char *only)
 {
@@ -250,30 +265,52 @@ static enum exit_code check_only(const struct fleet *fleet, const char *only)
 
 /* ---- life ---- */
 
+static uint32_t count_workers(const struct fleet *fleet, const char *only)
+{
+    uint32_t n = 0;
+
+    for (size_t i = 0; i < fleet->n_nodes; i++)
+        n += fleet->nodes[i].role != OPTIONS_ROUTER && fleet_is_listed(only, fleet->nodes[i].name);
+    return n;
+}
+
+/* The machine's cores among so many workers, the first ones getting what is left over. */
+static uint32_t share_of(uint32_t n_workers, uint32_t nth)
+{
+    const uint32_t cpus = machine_cpus();
+    const uint32_t share = cpus / n_workers + (nth < cpus % n_workers);
+
+    return share > 0 ? share : 1;
+}
+
 static enum status open_children(struct up *up, const char *only, char *const *passed, int n_passed)
 {
     static const int colors[] = {36, 33, 32, 35, 34, 31};
-    const bool is_terminal = isatty(STDERR_FILENO) == 1;
+    uint32_t nth = 0;
 
     up->children = mem_alloc_zero(up->fleet->n_nodes, sizeof(struct up_child *));
     if (!up->children)
         return STATUS_NO_MEMORY;
     for (size_t i = 0; i < up->fleet->n_nodes; i++) {
-        const struct up_child_cfg cfg = {.loop = up->loop,
-                                         .fleet = up->fleet,
-                                         .node = &up->fleet->nodes[i],
-                                         .run = up->fleet->run,
-                                         .passed = passed,
-                                         .n_passed = n_passed,
-                                         .color = is_terminal ? colors[i % 6] : 0,
-                                         .on_line = on_line,
-                                         .on_crash = on_crash,
-                                         .on_gone = on_gone,
-                                         .ctx = up};
+        const struct fleet_node *node = &up->fleet->nodes[i];
+        struct up_child_cfg cfg = {.loop = up->loop,
+                                   .fleet = up->fleet,
+                                   .node = node,
+                                   .run = up->fleet->run,
+                                   .passed = passed,
+                                   .n_passed = n_passed,
+                                   .alone = up->n_workers == 1,
+                                   .color = up->is_terminal ? colors[i % 6] : 0,
+                                   .on_line = on_line,
+                                   .on_crash = on_crash,
+                                   .on_gone = on_gone,
+                                   .ctx = up};
         enum status status;
 
-        if (only && !is_listed(only, cfg.node->name))
+        if (!fleet_is_listed(only, node->name))
             continue;
+        if (node->role != OPTIONS_ROUTER)
+            cfg.n_threads = share_of(up->n_workers, nth++);
         status = up_child_create(&cfg, &up->children[up->n_children]);
         if (status != STATUS_OK)
             return status;
@@ -320,7 +357,10 @@ static void up_close(struct up *up)
 static enum exit_code up_run(const struct fleet *fleet, const char *only, char *const *passed,
                              int n_passed)
 {
-    struct up up = {.fleet = fleet, .exit_code = EXIT_DONE};
+    struct up up = {.fleet = fleet,
+                    .n_workers = count_workers(fleet, only),
+                    .is_terminal = isatty(STDERR_FILENO) == 1,
+                    .exit_code = EXIT_DONE};
     enum status status;
 
     signal(SIGPIPE, SIG_IGN); /* NOLINT */
@@ -336,7 +376,32 @@ static enum exit_code up_run(const struct fleet *fleet, const char *only, char *
     if (loop_run(up.loop) != STATUS_OK)
         up.exit_code = EXIT_FATAL;
     up_close(&up);
+    if (up.complaint[0]) /* once more at the end, where it is seen */
+        process_complain("%s", up.complaint + strlen("baton: "));
     return up.exit_code;
+}
+
+/* What would keep a node from starting is said before any is started. */
+static enum exit_code check_all(const struct fleet *fleet, const char *only)
+{
+    char why[FLEET_WHY_MAX];
+    struct served *served;
+    enum exit_code code = only ? check_only(fleet, only) : EXIT_DONE;
+    enum status status;
+
+    if (code != EXIT_DONE)
+        return code;
+    status = fleet_check_keys(fleet, only, why);
+    if (status == STATUS_OK)
+        status = served_open(fleet, &served, why);
+    if (status == STATUS_OK) {
+        status = served_check(served, count_workers(fleet, only), why);
+        served_close(served);
+    }
+    if (status == STATUS_OK)
+        return EXIT_DONE;
+    process_complain("%s", why);
+    return EXIT_CONFIG;
 }
 
 /* The arguments that are in `all` but not in `rest`: what the configuration has taken. */
@@ -375,7 +440,7 @@ static enum exit_code up_load(const char *path, const char *run, const char *onl
         char **passed = rest + n_args + 1;
         const int n_passed = passed_on(args, n_args, &words, passed);
 
-        code = only ? check_only(fleet, only) : EXIT_DONE;
+        code = check_all(fleet, only);
         if (code == EXIT_DONE)
             code = up_run(fleet, only, passed, n_passed);
     }

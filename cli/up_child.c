@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,7 +20,8 @@
 
 #define LINE_BYTES_MAX 8192
 #define CHILD_CRASHBOX_FD 3 /* its number in the child; what lies above is closed there */
-#define ARGS_OWN 12
+#define ARGS_OWN 16
+#define COMPLAINT "baton: " /* begins the sentence of a process that does not start */
 
 /* One of the two pipes. */
 struct up_pipe {
@@ -43,6 +45,8 @@ struct up_child {
     uint64_t pause_ms;
     bool has_listened; /* ever */
     bool stopping;
+    unsigned loaded; /* percent */
+    char complaint[1536];
 };
 
 /* ---- what it prints ---- */
@@ -72,12 +76,16 @@ static void take_line(struct up_pipe *pipe, size_t len)
     struct up_child *child = pipe->child;
 
     if (!pipe->is_status) {
+        if (len > strlen(COMPLAINT) && memcmp(pipe->line, COMPLAINT, strlen(COMPLAINT)) == 0)
+            snprintf(child->complaint, sizeof(child->complaint), "%.*s", (int)len, pipe->line);
         print_log(child, pipe->line, len);
         return;
     }
     pipe->line[len] = '\0';
     if (strncmp(pipe->line, "listening", 9) == 0)
         child->has_listened = true;
+    if (strncmp(pipe->line, "loading ", 8) == 0)
+        child->loaded = (unsigned)strtoul(pipe->line + 8, NULL, 10);
     child->cfg.on_line(child->cfg.ctx, child, pipe->line);
 }
 
@@ -193,7 +201,7 @@ static enum status spawn_node(struct up_child *child, int out_fd, int log_fd)
 {
     const struct up_child_cfg *cfg = &child->cfg;
     char **args = mem_alloc_zero((size_t)cfg->n_passed + ARGS_OWN, sizeof(*args));
-    char parent[24], fd[8];
+    char parent[24], fd[8], share[16];
     int n = 0;
     int error;
 
@@ -212,6 +220,13 @@ static enum status spawn_node(struct up_child *child, int out_fd, int log_fd)
     args[n++] = parent;
     args[n++] = (char *)"--crashbox-fd";
     args[n++] = fd;
+    if (cfg->n_threads > 0) {
+        snprintf(share, sizeof(share), "%u", cfg->n_threads);
+        args[n++] = (char *)"--share";
+        args[n++] = share;
+    }
+    if (cfg->alone)
+        args[n++] = (char *)"--alone-here";
     memcpy(args + n, cfg->passed, (size_t)cfg->n_passed * sizeof(*args));
     error = spawn(child, args, out_fd, log_fd);
     mem_free(args);
@@ -241,6 +256,8 @@ void up_child_start(struct up_child *child)
 
     CHECK(child->pid == 0);
     crashbox_reset(child->box);
+    child->loaded = 100;
+    child->complaint[0] = '\0';
     child->started_ns = loop_now_ns(child->cfg.loop);
     status = open_pipe(&child->status, &out_fd);
     if (status == STATUS_OK)
@@ -328,6 +345,7 @@ bool up_child_reap(struct up_child *child, pid_t pid, int wait_status)
     }
     close_pipe(&child->status);
     close_pipe(&child->log);
+    child->loaded = 100;
     print_death(child, wait_status);
     if (is_crash(wait_status))
         report_crash(child);
@@ -413,4 +431,14 @@ enum up_state up_child_state(const struct up_child *child)
 const struct fleet_node *up_child_node(const struct up_child *child)
 {
     return child->cfg.node;
+}
+
+unsigned up_child_loaded(const struct up_child *child)
+{
+    return child->loaded;
+}
+
+const char *up_child_complaint(const struct up_child *child)
+{
+    return child->complaint;
 }

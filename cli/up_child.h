@@ -25,6 +25,8 @@ struct up_child_cfg {
     const struct fleet *fleet;
     const struct fleet_node *node;
     const char *run;     /* folder of the private sockets */
+    uint32_t n_threads;  /* its share of the machine's cores, of a worker; 0: of a router */
+    bool alone;          /* no other worker runs here */
     char *const *passed; /* [n_passed] options of the command line for every node */
     int n_passed;
     int color; /* of the name in front of its lines; 0: none */
@@ -49,3 +51,7 @@ void up_child_kill(struct up_child *child);
 bool up_child_reap(struct up_child *child, pid_t pid, int wait_status);
 enum up_state up_child_state(const struct up_child *child);
 const struct fleet_node *up_child_node(const struct up_child *child);
+/* How much of its model is loaded, in percent; 100 where nothing is being loaded. */
+unsigned up_child_loaded(const struct up_child *child);
+/* The sentence with which its process has refused to start, or "". */
+const char *up_child_complaint(const struct up_child *child);

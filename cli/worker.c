@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "cli/allow.h"
 #include "cli/host.h"
+#include "cli/worker_model.h"
 
 #define WORKER_TICK_MS 50u
 #define WORKER_ARENA_BYTES (64u << 20) /* arrays of one decoded message */
@@ -37,7 +38,7 @@ struct worker_dealer {
 struct worker {
     struct process *process;
     struct worker_role role;
-    struct exec exec;
+    struct worker_model model;
     struct compute *compute;
     struct kvt_ucx *mover;
     struct loop_source *mover_source;
@@ -46,8 +47,6 @@ struct worker {
     struct zsock *door; /* of a prefill node, for its peers; else NULL */
     char door_endpoint[ZSOCK_ENDPOINT_MAX];
     char host[HOST_TEXT_MAX];
-    char fingerprint[FINGERPRINT_TEXT_MAX];
-    char numerics[FINGERPRINT_TEXT_MAX];
     char reach[WIRE_NAME_MAX + 1]; /* where peers reach it */
     struct worker_dealer *dealers[WORKER_DEALERS_MAX];
     size_t n_dealers;
@@ -445,22 +444,22 @@ static void fill_setup(struct worker *worker, struct worker_setup *setup)
     struct process *process = worker->process;
     const struct fleet *fleet = process->fleet;
     const struct fleet_node *node = process->node;
-    const struct engine_cfg engine = fleet_engine_cfg(fleet);
+    const struct worker_model *model = &worker->model;
+    const struct engine_cfg engine = model->engine;
 
-    fleet_fingerprint(fleet, worker->fingerprint, worker->numerics);
     host_identity(worker->host, cfg_bool(fleet->cfg, "kv.shared_memory"));
     *setup = (struct worker_setup){.engine = engine,
-                                   .eos = oracle_eos,
-                                   .n_eos = ORACLE_N_EOS,
-                                   .vocab = ORACLE_VOCAB,
+                                   .eos = model->eos,
+                                   .n_eos = model->n_eos,
+                                   .vocab = model->vocab,
                                    .host = worker->host};
     setup->kvt =
         (struct kvt_cfg){.self = process->incarnation,
                          .name = node->name,
-                         .fingerprint = worker->fingerprint,
-                         .numerics = worker->numerics,
+                         .fingerprint = model->fingerprint,
+                         .numerics = model->numerics,
                          .geom = engine.geom,
-                         .pool = worker->exec.ops->pool(worker->exec.self),
+                         .pool = model->exec.ops->pool(model->exec.self),
                          .n_blocks = engine.n_blocks,
                          .peers_max = (uint32_t)cfg_int(fleet->cfg, "kv.peers_max"),
                          .transfers_max = (uint32_t)cfg_int(fleet->cfg, "kv.transfers_max"),
@@ -472,9 +471,9 @@ static void fill_setup(struct worker *worker, struct worker_setup *setup)
                                           .name = wire_span_of(node->name),
                                           .role = node->role == OPTIONS_PREFILL ? WIRE_ROLE_PREFILL
                                                                                 : WIRE_ROLE_DECODE,
-                                          .fingerprint = wire_span_of(worker->fingerprint),
-                                          .numerics = wire_span_of(worker->numerics),
-                                          .model = wire_span_of(fleet_model(fleet)),
+                                          .fingerprint = wire_span_of(model->fingerprint),
+                                          .numerics = wire_span_of(model->numerics),
+                                          .model = wire_span_of(process->served->name),
                                           .endpoint = wire_span_of(worker->reach),
                                           .host = wire_span_of(worker->host),
                                           .block_tokens = KVGEOM_BLOCK_TOKENS,
@@ -539,23 +538,24 @@ static enum status open_routers(struct worker *worker)
     return STATUS_OK;
 }
 
-/* In an order in which each thing finds what it needs, and nothing comes in before the role is. */
+/* In an order in which each thing finds what it needs. */
 static enum status worker_open(struct worker *worker)
 {
     struct process *process = worker->process;
-    const struct oracle_cfg oracle = fleet_oracle_cfg(process->fleet);
-    enum status status = oracle_create(&oracle, &worker->exec);
+    enum status status = arena_create(64 * 1024, WORKER_ARENA_BYTES, &worker->arena);
 
-    if (status == STATUS_OK)
-        status = arena_create(64 * 1024, WORKER_ARENA_BYTES, &worker->arena);
+    /* The door before the model: an address in use is found before seconds of loading. What comes
+     * to it waits until the loop runs. */
     if (status == STATUS_OK && process->node->role == OPTIONS_PREFILL)
         status = door_open(worker);
+    if (status == STATUS_OK)
+        status = worker_model_open(process, &worker->model);
     if (status == STATUS_OK)
         status = open_role(worker);
     if (status == STATUS_OK)
         status = open_mover(worker);
     if (status == STATUS_OK)
-        status = compute_create(process->loop, worker->exec, process->crashbox,
+        status = compute_create(process->loop, worker->model.exec, process->crashbox,
                                 process->incarnation, on_compute, worker, &worker->compute);
     if (status == STATUS_OK)
         status = loop_timer_create(process->loop, on_tick, worker, &worker->tick);
@@ -580,8 +580,7 @@ static void worker_close(struct worker *worker)
     if (worker->role.ops)
         worker->role.ops->destroy(worker->role.self);
     arena_destroy(worker->arena);
-    if (worker->exec.ops)
-        worker->exec.ops->destroy(worker->exec.self);
+    worker_model_close(&worker->model);
     mem_free(worker);
 }
 

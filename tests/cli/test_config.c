@@ -44,7 +44,7 @@ static void good_files_are_good(void **state)
         snprintf(path, sizeof(path), "%s/configs/%s", getenv("BATON_ROOT"), names[i]);
         assert_int_equal(run_once(out, err, ROOM, "check-config", path, "--values", NULL), 0);
         assert_non_null(strstr(out, "is good"));
-        assert_non_null(strstr(out, "kv.blocks = 512"));
+        assert_non_null(strstr(out, "kv.memory = 1GiB"));
     }
 }
 
@@ -53,7 +53,7 @@ static void keys_and_types(void **state)
     (void)state;
     refused("kv: { blcoks: 5 }\n" NODES, "fleet.yaml:1:7", "kv.blocks");
     refused("kv: { blocks: many }\n" NODES, "fleet.yaml:1:15", "many");
-    refused("kv: { blocks: 1 }\n" NODES, "fleet.yaml:1:15", "between 2 and");
+    refused("kv: { blocks: -1 }\n" NODES, "fleet.yaml:1:15", "between 0 and");
     refused("kv: [\n" NODES, "fleet.yaml:", "");
     refused("model: gpt\n" NODES, "oracle", "gpt");
     refused("nodes:\n- { name: r, role: rooter }\n", "fleet.yaml:2", "router");
@@ -75,7 +75,13 @@ static void nodes_together(void **state)
     refused(NODES "- { name: r2, role: router, clients: nowhere }\n", "host:port", "nowhere");
     refused(NODES "- { name: r2, role: router, clients: '127.0.0.1:99999' }\n", "0 to 65535", "");
     refused("kv: { blocks: 100 }\nengine: { len_max: 16384 }\n" NODES, "needs 256 blocks",
-            "kv.blocks is 100");
+            "gives 100 blocks");
+    refused("kv: { blocks: 1 }\n" NODES, "kv.blocks (", "fleet.yaml:1:15");
+    refused("kv: { memory: 1MiB }\n" NODES, "kv.memory (", "fleet.yaml:1:15");
+    refused("engine: { threads: 0 }\n" NODES, "auto or a number from 1 to 256", "'0'");
+    refused("engine: { threads: many }\n" NODES, "fleet.yaml:1:20", "'many'");
+    refused("engine: { dtype: fp8 }\n" NODES, "bfloat16", "fp8");
+    refused("engine: { table: sse }\n" NODES, "avx512bf16", "sse");
     refused("engine: { chunk_max: 100 }\n" NODES, "multiple of 64", "fleet.yaml:1");
     refused("oracle: { elem_bytes: 3 }\n" NODES, "1, 2 or 4", "elem_bytes 3");
 }
