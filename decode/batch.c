@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "wire/plant.h"
 
 struct batch {
     uint32_t n, n_max;
@@ -76,7 +77,7 @@ static void add_tops(struct batch *batch, uint32_t i, struct wire_token *token)
     memcpy(logprobs, token->top_logprobs.at, n * sizeof(*logprobs));
     token->top_ids.at = ids;
     token->top_logprobs.at = (const char *)logprobs;
-    batch->n_top_ids += n;
+    batch->n_top_ids += PLANTED(24) ? 0 : n;
 }
 
 void batch_add(struct batch *batch, struct bond *bond, struct wire_out *out, uint32_t link,

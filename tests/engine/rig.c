@@ -61,7 +61,11 @@ void rig_job_init(struct rig_job *job, uint32_t number, uint32_t n_prompt, uint3
 #define FIELD_f64(dflt) (dflt)
 #define FIELD_flag(dflt) (dflt)
 #define FIELD_u32s(dflt) (struct wire_u32s){0}
-#define FIELD_f64s(dflt) (struct wire_f64s){0}
+#define FIELD_f64s(dflt)                                                                           \
+    (struct wire_f64s)                                                                             \
+    {                                                                                              \
+        0                                                                                          \
+    }
     WIRE_SAMPLING(FIELD)
     job->sampling.max_tokens = max_tokens;
     for (uint32_t i = 0; i < n_prompt; i++)

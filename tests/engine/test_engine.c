@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <string.h>
 #include <cmocka.h>
+#include <math.h>
 
 #include "base/mem.h"
 #include "tests/engine/rig.h"
@@ -88,6 +89,15 @@ static void test_open_refuses(void **state)
     job.sampling.stop_ids = (struct wire_u32s){job.prompt, WIRE_STOP_IDS_MAX + 1};
     assert_int_equal(engine_open(rig.engine, &job.job, &seq), STATUS_TOO_BIG);
     job.sampling.stop_ids.n = 0;
+    job.sampling.allowed_ids = (struct wire_u32s){job.prompt, WIRE_ALLOWED_MAX + 1};
+    assert_int_equal(engine_open(rig.engine, &job.job, &seq), STATUS_TOO_BIG);
+    job.sampling.allowed_ids.n = 0;
+    job.sampling.logprobs = WIRE_TOPS_MAX + 1;
+    assert_int_equal(engine_open(rig.engine, &job.job, &seq), STATUS_TOO_BIG);
+    job.sampling.logprobs = 0;
+    job.job.n_eos = ENGINE_EOS_MAX + 1;
+    assert_int_equal(engine_open(rig.engine, &job.job, &seq), STATUS_TOO_BIG);
+    job.job.n_eos = 0;
 
     assert_int_equal(engine_find(rig.engine, &job.job.req, &found), STATUS_NOT_FOUND);
     seq = rig_add(&rig, &job, ENGINE_WHOLE);
@@ -262,6 +272,115 @@ static void test_stops(void **state)
     rig_close(&rig);
 }
 
+/* Without an id the sequence ends as failed, and another one of the step goes on. */
+static void test_no_token(void **state)
+{
+    (void)state;
+    static struct rig_job jobs[2];
+    static const enum engine_mode modes[] = {ENGINE_WHOLE, ENGINE_PREFILL};
+    struct engine_cfg cfg = rig_cfg();
+    struct rig rig;
+    for (int i = 0; i < 2; i++) {
+        rig_open(&rig, &cfg, true);
+        rig_job_init(&jobs[0], 1, 10, 10);
+        rig_job_init(&jobs[1], 2, 10, 10);
+        uint64_t bad = rig_add(&rig, &jobs[0], modes[i]);
+        uint64_t good = rig_add(&rig, &jobs[1], ENGINE_WHOLE);
+        const struct engine_step *step = engine_plan(rig.engine);
+        assert_int_equal(step->n_rows, 2);
+        step->rows[0].out_token = ENGINE_NO_TOKEN;
+        step->rows[1].out_token = 'a';
+        engine_complete(rig.engine, 0, rig.results, &rig.n_results);
+        assert_int_equal(rig.n_results, 2);
+        assert_true(rig.results[0].seq == bad && rig.results[0].failed);
+        assert_true(!rig.results[0].sampled && !rig.results[0].stop);
+        assert_int_equal(rig.results[0].state, ENGINE_ENDED);
+        assert_true(rig.results[1].seq == good && rig.results[1].sampled);
+        assert_int_equal(rig.results[1].state, ENGINE_READY);
+        engine_close(rig.engine, bad);
+        assert_int_equal(sample(&rig, 'b').seq, good);
+        rig_close(&rig);
+    }
+}
+
+/* What travels is finite, and only what the executor has written. */
+static void test_logprobs_are_finite(void **state)
+{
+    (void)state;
+    static const double given[] = {-0.5, -INFINITY, NAN, INFINITY, -2e30};
+    static struct rig_job job;
+    struct engine_cfg cfg = rig_cfg();
+    struct rig rig;
+    rig_open(&rig, &cfg, true);
+    rig_job_init(&job, 1, 10, 10);
+    job.sampling.logprobs = 8;
+    rig_add(&rig, &job, ENGINE_WHOLE);
+    const struct engine_step *step = engine_plan(rig.engine);
+    assert_non_null(step->rows[0].out_tops);
+    step->rows[0].out_token = 1;
+    step->rows[0].out_logprob = -INFINITY;
+    for (uint32_t i = 0; i < 5; i++)
+        step->rows[0].out_tops[i] = (struct engine_top){i, given[i]};
+    engine_complete(rig.engine, 0, rig.results, &rig.n_results);
+    const struct engine_result *result = &rig.results[0];
+    assert_true(result->logprob == -ENGINE_LOGPROB_MAX);
+    assert_int_equal(result->n_tops, 5);
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_int_equal(result->tops[i].token, i);
+        assert_true(result->tops[i].logprob == (i == 0 ? -0.5 : -ENGINE_LOGPROB_MAX));
+    }
+    struct engine_tops_room room;
+    struct wire_u32s ids;
+    struct wire_span logprobs;
+    engine_result_tops(result, &room, &ids, &logprobs);
+    assert_int_equal(ids.n, 5);
+    assert_int_equal(ids.at[4], 4);
+    assert_int_equal(logprobs.len, 40);
+    assert_memory_equal(logprobs.at, given, sizeof given[0]);
+    rig_close(&rig);
+
+    rig_open(&rig, &cfg, true); /* none asked for */
+    rig_job_init(&job, 2, 10, 10);
+    rig_add(&rig, &job, ENGINE_WHOLE);
+    assert_null(engine_plan(rig.engine)->rows[0].out_tops);
+    rig_close(&rig);
+}
+
+/* The record's own copies: the job's arrays may go. */
+static void test_arrays_are_copied(void **state)
+{
+    (void)state;
+    static struct rig_job job;
+    uint32_t eos[] = {7, 9}, ids[] = {1, 2, 3, 4};
+    double values[] = {0.25, -1};
+    struct engine_cfg cfg = rig_cfg();
+    struct rig rig;
+    rig_open(&rig, &cfg, true);
+    rig_job_init(&job, 1, 10, 10);
+    job.job.eos = eos;
+    job.job.n_eos = 2;
+    job.sampling.stop_ids = (struct wire_u32s){ids, 1};
+    job.sampling.bias_ids = (struct wire_u32s){ids, 2};
+    job.sampling.bias_values = (struct wire_f64s){values, 2};
+    job.sampling.allowed_ids = (struct wire_u32s){ids, 4};
+    job.sampling.bad_ids = (struct wire_u32s){ids + 1, 3};
+    rig_add(&rig, &job, ENGINE_WHOLE);
+    memset(ids, 0xff, sizeof ids);
+    memset(values, 0xff, sizeof values);
+    memset(eos, 0xff, sizeof eos);
+    const struct engine_step *step = engine_plan(rig.engine);
+    const struct wire_sampling *sampling = step->rows[0].sampling;
+    assert_true(sampling->stop_ids.n == 1 && sampling->stop_ids.at[0] == 1);
+    assert_true(sampling->bias_ids.n == 2 && sampling->bias_ids.at[1] == 2);
+    assert_true(sampling->bias_values.n == 2 && sampling->bias_values.at[1] == -1);
+    assert_true(sampling->allowed_ids.n == 4 && sampling->allowed_ids.at[3] == 4);
+    assert_true(sampling->bad_ids.n == 3 && sampling->bad_ids.at[0] == 2);
+    step->rows[0].out_token = 9;
+    engine_complete(rig.engine, 0, rig.results, &rig.n_results);
+    assert_true(rig.results[0].state == ENGINE_ENDED && rig.results[0].stop);
+    rig_close(&rig);
+}
+
 static void test_landing(void **state)
 {
     (void)state;
@@ -341,11 +460,12 @@ static void test_close(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_cfg),      cmocka_unit_test(test_create_no_memory),
-        cmocka_unit_test(test_open_refuses), cmocka_unit_test(test_blocks_at_open),
-        cmocka_unit_test(test_longest_fits), cmocka_unit_test(test_results),
-        cmocka_unit_test(test_stops),        cmocka_unit_test(test_landing),
-        cmocka_unit_test(test_close),
+        cmocka_unit_test(test_bad_cfg),           cmocka_unit_test(test_create_no_memory),
+        cmocka_unit_test(test_open_refuses),      cmocka_unit_test(test_blocks_at_open),
+        cmocka_unit_test(test_longest_fits),      cmocka_unit_test(test_results),
+        cmocka_unit_test(test_no_token),          cmocka_unit_test(test_logprobs_are_finite),
+        cmocka_unit_test(test_arrays_are_copied), cmocka_unit_test(test_stops),
+        cmocka_unit_test(test_landing),           cmocka_unit_test(test_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -159,7 +159,8 @@ static void test_all_of_the_job_matters(void **state)
 {
     (void)state;
     static struct rig_job job, other;
-    static const uint32_t stop_ids[] = {1};
+    static const uint32_t stop_ids[] = {1}, all_ids[] = {'a', 'b', 'c', 1};
+    static const double biases[] = {0.5, -0.5};
     uint32_t truth[RIG_OUT_MAX], same[RIG_OUT_MAX];
     rig_job_init(&job, 5, 70, 40);
     job.sampling.ignore_eos = true;
@@ -184,6 +185,10 @@ static void test_all_of_the_job_matters(void **state)
     CHANGE(sampling.stop_ids, ((struct wire_u32s){stop_ids, 1}));
     CHANGE(sampling.ignore_eos, false);
     CHANGE(sampling.logprobs, 1);
+    CHANGE(sampling.bias_ids, ((struct wire_u32s){stop_ids, 1}));
+    CHANGE(sampling.bias_values, ((struct wire_f64s){biases, 1}));
+    CHANGE(sampling.allowed_ids, ((struct wire_u32s){all_ids, 4}));
+    CHANGE(sampling.bad_ids, ((struct wire_u32s){stop_ids, 1}));
 #undef CHANGE
     copy_job(&other, &job); /* the first emitted id counted as prompt */
     other.prompt[70] = truth[0];
@@ -353,6 +358,101 @@ static void test_eos(void **state)
     assert_in_range(n_stopped, 20, 100);
 }
 
+static bool is_in(struct wire_u32s ids, uint32_t id)
+{
+    for (size_t i = 0; i < ids.n; i++) {
+        if (ids.at[i] == id)
+            return true;
+    }
+    return false;
+}
+
+/* What the lists rule out does not come; where they leave nothing, nothing comes. */
+static void test_lists(void **state)
+{
+    (void)state;
+    static struct rig_job job;
+    static const uint32_t few[] = {'x', 7, 0, 300}, bad[] = {'x'}, stop[] = {'x', 'y', 'a', 'e', 7};
+    uint32_t tokens[RIG_OUT_MAX];
+    struct oracle_cfg cfg = {.geom = rig_geom(), .model_seed = 42};
+    struct oracle_stream stream = {.tokens = tokens, .max = RIG_OUT_MAX};
+    size_t n_stopped = 0;
+    for (uint32_t i = 0; i < 100; i++) {
+        rig_job_init(&job, 7000 + i, 10, 40);
+        job.sampling.ignore_eos = true;
+        job.sampling.allowed_ids = (struct wire_u32s){few, 4};
+        job.sampling.bad_ids = (struct wire_u32s){bad, i % 2};
+        assert_int_equal(rig_truth(&job, tokens), 40);
+        for (size_t k = 0; k < 40; k++)
+            assert_true(is_in(job.sampling.allowed_ids, tokens[k]) &&
+                        !is_in(job.sampling.bad_ids, tokens[k]));
+
+        rig_job_init(&job, 7000 + i, 10, 40);
+        job.sampling.stop_ids = (struct wire_u32s){stop, 5};
+        job.sampling.min_tokens = 15;
+        size_t n = rig_truth(&job, tokens);
+        assert_true(n > 15);
+        for (size_t k = 0; k < 15; k++)
+            assert_true(!is_in(job.sampling.stop_ids, tokens[k]) && tokens[k] != ORACLE_EOS);
+        n_stopped += n < 40;
+    }
+    assert_true(n_stopped > 50);
+
+    rig_job_init(&job, 1, 10, 40);
+    job.sampling.allowed_ids = job.sampling.bad_ids = (struct wire_u32s){bad, 1};
+    assert_int_equal(oracle_stream(&cfg, &job.job, &stream), STATUS_OK);
+    assert_true(stream.failed && stream.n == 0);
+    job.sampling.bad_ids.n = 0; /* it ends the stream as soon as it may come, which is never */
+    job.sampling.stop_ids = (struct wire_u32s){bad, 1};
+    job.sampling.min_tokens = 3;
+    assert_int_equal(oracle_stream(&cfg, &job.job, &stream), STATUS_OK);
+    assert_true(stream.failed && stream.n == 0);
+    job.sampling.min_tokens = 0;
+    assert_int_equal(oracle_stream(&cfg, &job.job, &stream), STATUS_OK);
+    assert_true(!stream.failed && stream.n == 1 && tokens[0] == 'x');
+}
+
+/* Logprobs are those of the stream, whoever computes it; tops fall and differ. */
+static void test_tops(void **state)
+{
+    (void)state;
+    static struct rig_job job;
+    static struct engine_top tops[RIG_OUT_MAX * WIRE_TOPS_MAX];
+    static double logprobs[RIG_OUT_MAX];
+    uint32_t tokens[RIG_OUT_MAX];
+    struct oracle_cfg cfg = {.geom = rig_geom(), .model_seed = 42};
+    struct oracle_stream stream = {tokens, logprobs, tops, RIG_OUT_MAX, 0, false};
+    struct engine_cfg engine = rig_cfg();
+    struct rig rig;
+    rig_open(&rig, &engine, true);
+    rig_job_init(&job, 3, 100, 20);
+    job.sampling.ignore_eos = true;
+    job.sampling.logprobs = 7;
+    assert_int_equal(oracle_stream(&cfg, &job.job, &stream), STATUS_OK);
+    assert_int_equal(stream.n, 20);
+    rig_add(&rig, &job, ENGINE_WHOLE);
+    for (uint32_t i = 0; i < 20;) {
+        assert_true(rig_step(&rig, 0));
+        const struct engine_result *result = &rig.results[0];
+        if (!result->sampled)
+            continue;
+        assert_int_equal(result->token, tokens[i]);
+        assert_true(result->logprob == logprobs[i]);
+        assert_int_equal(result->n_tops, 7);
+        for (uint32_t k = 0; k < 7; k++) {
+            const struct engine_top *top = &tops[i * 7 + k];
+            assert_int_equal(result->tops[k].token, top->token);
+            assert_true(result->tops[k].logprob == top->logprob);
+            assert_true(top->token < ORACLE_VOCAB && top->logprob <= 0);
+            for (uint32_t m = 0; m < k; m++)
+                assert_true(tops[i * 7 + m].token != top->token &&
+                            tops[i * 7 + m].logprob >= top->logprob);
+        }
+        i++;
+    }
+    rig_close(&rig);
+}
+
 static void test_pretended_time(void **state)
 {
     (void)state;
@@ -384,11 +484,18 @@ static void test_bad_cfg(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_is_truth),       cmocka_unit_test(test_handed_over_is_truth),
-        cmocka_unit_test(test_resubmission_goes_on), cmocka_unit_test(test_all_of_the_job_matters),
-        cmocka_unit_test(test_wrong_bytes_show),     cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_tails_are_zero),       cmocka_unit_test(test_eos),
-        cmocka_unit_test(test_pretended_time),       cmocka_unit_test(test_bad_cfg),
+        cmocka_unit_test(test_whole_is_truth),
+        cmocka_unit_test(test_handed_over_is_truth),
+        cmocka_unit_test(test_resubmission_goes_on),
+        cmocka_unit_test(test_all_of_the_job_matters),
+        cmocka_unit_test(test_wrong_bytes_show),
+        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_tails_are_zero),
+        cmocka_unit_test(test_eos),
+        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_tops),
+        cmocka_unit_test(test_pretended_time),
+        cmocka_unit_test(test_bad_cfg),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,4 +20,5 @@
     X(20, "router/requests.c", "a node that dies before its done makes the stream go on")          \
     X(21, "wire/session.c", "a lost message does not break its session")                           \
     X(22, "wire/bond.c", "a node goes on with the requests of a lost router")                      \
-    X(23, "decode/decode.c", "D does not say that a landing failed")
+    X(23, "decode/decode.c", "D does not say that a landing failed")                               \
+    X(24, "decode/batch.c", "the likeliest ids of a step's tokens are lost")

@@ -412,6 +412,7 @@ static void create_mover(struct sim *sim)
 static struct sim *sim_create(const struct sim_options *options, struct sim_report *report)
 {
     struct sim *sim = calloc(1, sizeof(*sim));
+    struct template_error error;
 
     CHECK(sim);
     sim->options = *options;
@@ -423,6 +424,7 @@ static struct sim *sim_create(const struct sim_options *options, struct sim_repo
     CHECK(sim->heap && sim->conns);
     CHECK(arena_create(4096, 1 << 20, &sim->arena) == STATUS_OK);
     CHECK(tokenizer_open_bytes(&sim->tok) == STATUS_OK);
+    CHECK(template_compile(SIM_TEMPLATE, strlen(SIM_TEMPLATE), &error, &sim->tmpl) == STATUS_OK);
     draw_world(sim);
     create_mover(sim);
     sim_trace(sim, NULL, "seed %llu: %u routers, %u prefill, %u decode, %u clients, faults %x",
@@ -452,6 +454,7 @@ static void sim_destroy(struct sim *sim)
     for (size_t i = 0; i < sim->n_heap; i++)
         free(sim->heap[i].bytes);
     local_mover_destroy(sim->mover);
+    template_destroy(sim->tmpl);
     tokenizer_close(sim->tok);
     arena_destroy(sim->arena);
     free(sim->conns);

@@ -4,8 +4,8 @@
  * seed replays exactly and prints what happened.
  *
  * sim.c: the event queue and the world. sim_net.c: connections and their faults. sim_node.c: the
- * worker roles, their compute and their mover. sim_client.c: clients, and what they must see.
- * sim_check.c: invariants inside. */
+ * worker roles, their compute and their mover. sim_request.c: what is asked. sim_client.c: clients,
+ * and what they must see. sim_check.c: invariants inside. */
 #pragma once
 
 #include <stdarg.h>
@@ -19,6 +19,7 @@
 #include "decode/decode.h"
 #include "engine/oracle.h"
 #include "kvtransfer/local_mover.h"
+#include "model/template.h"
 #include "model/tokenizer.h"
 #include "prefill/prefill.h"
 #include "router/router.h"
@@ -34,9 +35,13 @@
 #define SIM_LEN_MAX 256u   /* tokens of a sequence */
 #define SIM_TICK_MS 50u
 #define SIM_QUIET_MS                                                                               \
-    16000u                 /* after the last answer nothing is left: a stream waits 8 s for its    \
-                              client, a fence comes after 5, a pairing takes 2 */
-#define SIM_CRASHES_MAX 4u /* of one request: two strikes, and those not yet reported */
+    16000u              /* after the last answer nothing is left: a stream waits 8 s for its       \
+                           client, a fence comes after 5, a pairing takes 2 */
+#define SIM_LIST_MAX 6u /* ids in a list of a request */
+#define SIM_TEMPLATE                                                                               \
+    "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
+#define SIM_TEMPLATE_BYTES 6u /* that it adds to a message of a user */
+#define SIM_CRASHES_MAX 4u    /* of one request: two strikes, and those not yet reported */
 
 enum sim_fault {
     SIM_FAULT_DROP = 1 << 0,      /* messages between our processes: dropped, */
@@ -67,7 +72,7 @@ struct sim_report {
     bool failed;
     char why[512];
     uint64_t now_ms; /* virtual time at the end */
-    uint64_t n_events, n_done, n_failed, n_tokens;
+    uint64_t n_events, n_done, n_failed, n_tokens, n_tops, n_invalid;
     uint64_t n_kills, n_resubmitted, n_rereserved, n_mismatches, n_fences, n_yields;
 };
 
@@ -121,10 +126,19 @@ struct sim_conn {
 };
 
 struct sim_request {
-    struct wire_generate generate;
+    struct wire_generate generate; /* points into the arrays below */
     uint32_t prompt[SIM_LEN_MAX];
+    uint32_t n_prompt;
+    char text[SIM_LEN_MAX]; /* of a chat */
+    struct wire_span role, content;
+    uint32_t bias_ids[SIM_LIST_MAX], allowed_ids[SIM_LIST_MAX], bad_ids[SIM_LIST_MAX];
+    double bias_values[SIM_LIST_MAX];
+    uint32_t stop_ids[1];
     uint32_t truth[SIM_LEN_MAX];
+    double truth_logprobs[SIM_LEN_MAX];
+    struct engine_top truth_tops[SIM_LEN_MAX * WIRE_TOPS_MAX];
     size_t n_truth;
+    bool truth_fails; /* after these no id is left to sample */
     struct wire_id id, resume;
     uint32_t n_got;
     bool accepted, ended;
@@ -183,6 +197,7 @@ struct sim {
     struct sim_proc procs[SIM_PROCS_MAX];
     uint32_t n_procs, n_routers, n_prefills, n_decodes, n_clients;
     struct tokenizer *tok;
+    struct template *tmpl;
     struct local_mover *mover;
     uint64_t mover_due_ns;
     struct arena *arena; /* of the message being taken */
@@ -235,6 +250,11 @@ void sim_run_mover(struct sim *sim);
 struct kvt *sim_kvt(struct sim_proc *proc);
 struct engine *sim_engine(struct sim_proc *proc);
 uint32_t sim_n_requests(const struct sim_proc *proc);
+
+/* sim_request.c */
+void sim_request_draw(struct sim *sim, struct sim_request *request);
+/* Whether the token came with the logprobs of the undisturbed stream. */
+bool sim_request_tops_equal(const struct sim_request *request, const struct wire_token *token);
 
 /* sim_client.c */
 void sim_client_start(struct sim *sim, struct sim_proc *proc);

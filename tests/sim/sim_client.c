@@ -23,45 +23,7 @@ static void act_later(struct sim *sim, struct sim_proc *proc, uint64_t delay_ms)
                               .incarnation = proc->incarnation});
 }
 
-/* ---- what is asked ---- */
-
-static void draw_request(struct sim *sim, struct sim_request *request)
-{
-    struct rand *rng = &sim->rng;
-    struct wire_generate *generate = &request->generate;
-    struct wire_msg msg;
-    struct engine_job job;
-    uint32_t n_prompt = 1 + (uint32_t)rand_below(rng, rand_chance(rng, 1, 2) ? 40 : 200);
-    uint32_t max_tokens = 1 + (uint32_t)rand_below(rng, rand_chance(rng, 1, 3) ? 80 : 20);
-
-    /* Long answers to short prompts make pools run dry: little is reserved, much is needed. */
-    if ((sim->faults & SIM_FAULT_POOL) && rand_chance(rng, 1, 2)) {
-        n_prompt = 1 + (uint32_t)rand_below(rng, 20);
-        max_tokens = 100 + (uint32_t)rand_below(rng, 140);
-    }
-    if (n_prompt + max_tokens > SIM_LEN_MAX)
-        max_tokens = SIM_LEN_MAX - n_prompt;
-    wire_msg_init(&msg, WIRE_KIND_GENERATE);
-    *generate = msg.generate;
-    for (uint32_t i = 0; i < n_prompt; i++)
-        request->prompt[i] = (uint32_t)rand_below(rng, 256);
-    generate->tokens = (struct wire_u32s){request->prompt, n_prompt};
-    generate->sampling.max_tokens = max_tokens;
-    generate->sampling.temperature = rand_unit(rng) * 2;
-    generate->sampling.top_k = (uint32_t)rand_below(rng, 50);
-    generate->sampling.ignore_eos = rand_chance(rng, 1, 3);
-    generate->seeded = true;
-    generate->seed = rand_u64(rng);
-    generate->credits = rand_chance(rng, 1, 2) ? 0 : (uint32_t)rand_between(rng, 1, 30);
-    job = (struct engine_job){.mode = ENGINE_WHOLE,
-                              .prompt = generate->tokens,
-                              .sampling = &generate->sampling,
-                              .seed = generate->seed,
-                              .eos = oracle_eos,
-                              .n_eos = ORACLE_N_EOS};
-    CHECK(oracle_truth(&sim->oracle, &job, request->truth, SIM_LEN_MAX, &request->n_truth) ==
-          STATUS_OK);
-}
+/* ---- asking ---- */
 
 static void ask(struct sim *sim, struct sim_proc *proc)
 {
@@ -99,7 +61,7 @@ static void next_request(struct sim *sim, struct sim_proc *proc)
     client->n_left--;
     client->request = calloc(1, sizeof(*client->request));
     CHECK(client->request);
-    draw_request(sim, client->request);
+    sim_request_draw(sim, client->request);
     client->stingy = sim_fault_on(sim, SIM_FAULT_SLOW) && rand_chance(&sim->rng, 1, 2);
     client->mute = sim_fault_on(sim, SIM_FAULT_SLOW) && rand_chance(&sim->rng, 1, 16);
     if (client->conn)
@@ -186,8 +148,14 @@ static void take_token(struct sim *sim, struct sim_proc *proc, const struct wire
                       request->n_truth);
         return;
     }
+    if (!sim_request_tops_equal(request, token)) {
+        sim_violation(sim, "%s got token %u with other logprobs than the undisturbed stream has",
+                      proc->name, token->index);
+        return;
+    }
     request->n_got++;
     sim->report->n_tokens++;
+    sim->report->n_tops += token->top_ids.n;
     if (credits == 0 || proc->client.mute || request->n_got % credits != 0)
         return;
     if (proc->client.stingy) {
@@ -205,7 +173,8 @@ static void take_done(struct sim *sim, struct sim_proc *proc, const struct wire_
 {
     const struct sim_request *request = proc->client.request;
 
-    if (request->n_got != request->n_truth || done->n_tokens != request->n_got)
+    if (request->n_got != request->n_truth || done->n_tokens != request->n_got ||
+        request->truth_fails)
         sim_violation(sim, "%s: done after %u of %zu tokens, %u announced", proc->name,
                       request->n_got, request->n_truth, done->n_tokens);
     sim->report->n_done++;
@@ -218,6 +187,8 @@ static bool may_fail(const struct sim *sim, const struct sim_client *client, enu
     switch (code) {
     case STATUS_FULL:
         return true;
+    case STATUS_INVALID:
+        return client->request->truth_fails;
     case STATUS_CANCELLED:
         return client->cancelled || client->gone_ns || sim->faults;
     case STATUS_SLOW_READER:
@@ -253,6 +224,7 @@ static void take_failed(struct sim *sim, struct sim_proc *proc, const struct wir
         sim_violation(sim, "%s: a request failed with %s: %.*s", proc->name, status_name(code),
                       (int)failed->text.len, failed->text.at);
     sim->report->n_failed++;
+    sim->report->n_invalid += code == STATUS_INVALID;
     if (code == STATUS_NOT_FOUND && client->attach) {
         client->attach = false;
         ask(sim, proc); /* from the start, with the same seed: the same tokens */

@@ -15,6 +15,7 @@ static enum status router_start(struct sim *sim, struct sim_proc *proc)
                              .server = "sim",
                              .model = "oracle",
                              .tok = sim->tok,
+                             .tmpl = sim->tmpl,
                              .vocab = ORACLE_VOCAB,
                              .nodes_max = 8,
                              .requests_max = 32,

@@ -457,6 +457,43 @@ static void check_encode(struct fixture *fixture, const struct wire_table *table
     assert_int_equal(wire_msg_encode(&msg, fixture->buf, 1 << 20, &len), STATUS_TOO_BIG);
 }
 
+/* Elements of arrays have limits of their own. */
+static void elements_have_limits(void **state)
+{
+    struct fixture *fixture = *state;
+    double values[] = {0, INFINITY};
+    struct wire_msg msg;
+    size_t len;
+    wire_msg_init(&msg, WIRE_KIND_GENERATE);
+    msg.generate.sampling.bias_values = (struct wire_f64s){values, 2};
+    assert_int_equal(wire_msg_encode(&msg, fixture->buf, 1000, &len), STATUS_TOO_BIG);
+    values[1] = NAN;
+    assert_int_equal(wire_msg_encode(&msg, fixture->buf, 1000, &len), STATUS_TOO_BIG);
+    values[1] = DBL_MAX;
+    assert_int_equal(wire_msg_encode(&msg, fixture->buf, 1000, &len), STATUS_OK);
+    static const char infinite[] = "\x82\xa1t\xa8generate\xa8sampling\x81\xab"
+                                   "bias_values\x91\xcb\xff\xf0\0\0\0\0\0\0";
+    assert_int_equal(decode(fixture, infinite, sizeof(infinite) - 1), STATUS_MALFORMED);
+    must_name(fixture, "bias_values", "finite");
+
+    struct draft draft;
+    char *text = calloc(1, WIRE_TEXT_MAX + 1);
+    struct wire_span content = {text, WIRE_TEXT_MAX + 1};
+    assert_non_null(text);
+    for (size_t over = 0; over < 2; over++) {
+        draft_open(&draft, wire_table_of(WIRE_KIND_GENERATE), 1);
+        draft_text(&draft, "contents");
+        msgpack_pack_array(&draft.packer, 1);
+        msgpack_pack_str_with_body(&draft.packer, text, WIRE_TEXT_MAX + over);
+        assert_int_equal(draft_decode(&draft, fixture), over ? STATUS_TOO_BIG : STATUS_OK);
+    }
+    must_name(fixture, "contents", "expected at most");
+    wire_msg_init(&msg, WIRE_KIND_GENERATE);
+    msg.generate.contents = (struct wire_texts){&content, 1};
+    assert_int_equal(wire_msg_encode(&msg, fixture->buf, 1000, &len), STATUS_TOO_BIG);
+    free(text);
+}
+
 static void nothing_over_a_limit_is_sent(void **state)
 {
     for_each_field(*state, check_encode);
@@ -700,6 +737,7 @@ int main(void)
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(types_hold),
         cmocka_unit_test(doubles_are_refused),
+        cmocka_unit_test(elements_have_limits),
         cmocka_unit_test(nothing_over_a_limit_is_sent),
         cmocka_unit_test(floats_are_finite),
         cmocka_unit_test(newer_peers_are_understood),
