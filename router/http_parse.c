@@ -74,6 +74,11 @@ bool http_parser_begun(const struct http_parser *parser)
     return parser->state != HEAD || buf_len(&parser->head) > 0;
 }
 
+bool http_parser_in_body(const struct http_parser *parser)
+{
+    return parser->state != HEAD;
+}
+
 const struct http_request *http_parser_request(const struct http_parser *parser)
 {
     CHECK(parser->state == DONE);
@@ -207,12 +212,12 @@ static bool read_request_line(struct http_parser *parser, struct http_span line)
         fail(parser, 400, "the request line is not METHOD PATH HTTP/1.1");
         return false;
     }
-    if (!http_span_is(line, "HTTP/1.1") && !http_span_is(line, "HTTP/1.0")) {
-        fail(parser, 505, "only HTTP/1.1 and HTTP/1.0 are spoken here");
-        return false;
-    }
     if (!read_target(parser, target)) {
         fail(parser, 400, "the request's target is not a path that begins with '/'");
+        return false;
+    }
+    if (!http_span_is(line, "HTTP/1.1") && !http_span_is(line, "HTTP/1.0")) {
+        fail(parser, 505, "only HTTP/1.1 and HTTP/1.0 are spoken here");
         return false;
     }
     req->keep_alive = http_span_is(line, "HTTP/1.1");
@@ -313,10 +318,11 @@ static bool has_word(const struct http_span *value, const char *word)
     return http_span_is_word(trim(rest), word);
 }
 
-static void read_head(struct http_parser *parser)
+/* What follows its first `len` bytes in the buffer is not ours. */
+static void read_head(struct http_parser *parser, size_t len)
 {
     struct http_request *req = &parser->req;
-    struct http_span rest = {(const char *)buf_data(&parser->head), buf_len(&parser->head)}, line;
+    struct http_span rest = {(const char *)buf_data(&parser->head), len}, line;
     const struct http_span *connection, *expect;
 
     if (!cut_line(&rest, &line)) {
@@ -373,8 +379,7 @@ static size_t feed_head(struct http_parser *parser, const uint8_t *bytes, size_t
         return n;
     }
     total = (size_t)(end - head) + 4;
-    parser->head.end = parser->head.start + total; /* the rest is not ours */
-    read_head(parser);
+    read_head(parser, total);
     return total - before;
 }
 

@@ -50,6 +50,8 @@ void http_parser_destroy(struct http_parser *parser); /* NULL is nothing */
 void http_parser_reset(struct http_parser *parser);
 /* Whether any byte of a request has come since the last reset. */
 bool http_parser_begun(const struct http_parser *parser);
+/* Whether its head is complete. */
+bool http_parser_in_body(const struct http_parser *parser);
 
 /* Takes bytes; *taken_out of them are used up (all, unless it is DONE or BAD). After DONE or BAD:
  * reset first. */
