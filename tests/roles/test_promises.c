@@ -228,6 +228,160 @@ static void deadline_ends_a_job(void **state)
     assert_int_equal(n_requests(), 0);
 }
 
+/* The step that the role wants run, or NULL. */
+static const struct engine_step *next_step(void)
+{
+    return rig.prefill ? prefill_step(rig.prefill, rig.now_ns)
+                       : decode_step(rig.decode, rig.now_ns);
+}
+
+static void complete(void)
+{
+    if (rig.prefill)
+        prefill_complete(rig.prefill, 0, rig.now_ns);
+    else
+        decode_complete(rig.decode, 0, rig.now_ns);
+}
+
+static void no_pieces(void *ctx, const struct engine_row *row, uint32_t block, uint32_t group,
+                      uint64_t digest)
+{
+    (void)ctx, (void)row, (void)block, (void)group, (void)digest;
+}
+
+static void job_with(uint8_t id, const struct wire_sampling *sampling, const uint32_t *prompt,
+                     size_t n)
+{
+    struct wire_msg msg;
+
+    wire_msg_init(&msg, WIRE_KIND_JOB);
+    memset(msg.req.byte, id, sizeof(msg.req.byte));
+    msg.attempt = msg.generation = 1;
+    msg.job.prompt = (struct wire_u32s){prompt, n};
+    msg.job.sampling = *sampling;
+    msg.job.deadline_ms = 1000;
+    tell(LINK, &msg);
+}
+
+static struct wire_sampling sampling_of(uint32_t max_tokens)
+{
+    struct wire_msg msg;
+
+    wire_msg_init(&msg, WIRE_KIND_JOB);
+    msg.job.sampling.max_tokens = max_tokens;
+    return msg.job.sampling;
+}
+
+static void ids_outside_the_vocabulary_are_refused(void **state)
+{
+    static const uint32_t ids[] = {1, ORACLE_VOCAB};
+    struct wire_sampling sampling = sampling_of(4);
+    struct wire_msg msg;
+
+    (void)state;
+    job_with(1, &sampling, ids, 2);
+    assert_true(heard(WIRE_KIND_FAILED, &msg));
+    assert_int_equal(msg.failed.code, STATUS_INVALID);
+    assert_non_null(memmem(msg.failed.text.at, msg.failed.text.len, "prompt[1] is 256", 16));
+    sampling.bad_ids = (struct wire_u32s){ids, 2};
+    job_with(2, &sampling, ids, 1);
+    assert_true(heard(WIRE_KIND_FAILED, &msg));
+    assert_non_null(memmem(msg.failed.text.at, msg.failed.text.len, "bad_ids[1]", 10));
+    assert_int_equal(n_requests(), 0);
+    assert_int_equal(n_free(), N_BLOCKS);
+    assert_null(next_step());
+    sampling.bad_ids.n = 1;
+    job_with(3, &sampling, ids, 1);
+    assert_int_equal(n_requests(), 1);
+}
+
+/* One of two sequences gets no id: it fails with a sentence, the other goes on. */
+static void no_id_to_sample_is_a_failure(void **state)
+{
+    static const uint32_t ids[] = {1, 2, 3};
+    const struct wire_sampling sampling = sampling_of(4);
+    const struct engine_step *step;
+    struct wire_msg msg;
+
+    (void)state;
+    job_with(1, &sampling, ids, 3);
+    job_with(2, &sampling, ids, 3);
+    while ((step = next_step()) && step->n_rows < 2) {
+        assert_int_equal(rig.exec.ops->run(rig.exec.self, step, no_pieces, NULL), STATUS_OK);
+        complete();
+    }
+    assert_non_null(step);
+    for (uint32_t i = 0; i < 2; i++)
+        step->rows[i].out_token = step->rows[i].req.byte[0] == 1 ? ENGINE_NO_TOKEN : 'a';
+    (void)heard(WIRE_KIND_FAILED, &msg);
+    complete();
+    assert_true(heard(WIRE_KIND_FAILED, &msg));
+    assert_int_equal(msg.req.byte[0], 1);
+    assert_int_equal(msg.failed.code, STATUS_INVALID);
+    assert_non_null(memmem(msg.failed.text.at, msg.failed.text.len, "no id was left", 14));
+    assert_int_equal(n_requests(), 1);
+    assert_int_equal(n_free(), N_BLOCKS - 1);
+    assert_non_null(next_step());
+}
+
+/* Two tokens of a step, each with the likeliest ids that it asked for. */
+static void tops_go_to_the_router(void **state)
+{
+    static const uint32_t ids[] = {1, 2, 3};
+    struct wire_sampling sampling = sampling_of(40);
+    uint32_t n_tokens = 0, n_steps = 0;
+    struct wire_msg msg;
+
+    (void)state;
+    sampling.ignore_eos = true;
+    for (uint8_t id = 1; id <= 2; id++) {
+        sampling.logprobs = id == 1 ? 3 : 1;
+        job_with(id, &sampling, ids, 3);
+    }
+    for (; n_steps < 8; n_steps++) {
+        const struct engine_step *step = next_step();
+
+        assert_non_null(step);
+        assert_int_equal(rig.exec.ops->run(rig.exec.self, step, no_pieces, NULL), STATUS_OK);
+        struct engine_top expected[2][3];
+        uint32_t n_rows = step->n_rows, n_expected[2] = {0};
+        for (uint32_t i = 0; i < n_rows; i++) {
+            const uint32_t which = step->rows[i].req.byte[0] - 1u;
+            n_expected[which] = step->rows[i].sampling->logprobs;
+            memcpy(expected[which], step->rows[i].out_tops,
+                   n_expected[which] * sizeof(struct engine_top));
+        }
+        complete();
+        struct wire_out *list = rig.prefill ? prefill_out(rig.prefill) : decode_out(rig.decode);
+        for (size_t i = 0; i < wire_out_count(list); i++) {
+            const struct wire_out_item item = wire_out_at(list, i);
+
+            assert_int_equal(wire_msg_decode(item.bytes, item.len, rig.arena, &msg, NULL),
+                             STATUS_OK);
+            const bool many = msg.kind == WIRE_KIND_TOKENS;
+            if (!many && msg.kind != WIRE_KIND_TOKEN)
+                continue;
+            const struct wire_u32s got = many ? msg.tokens.top_ids : msg.token.top_ids;
+            const char *logprobs = many ? msg.tokens.top_logprobs.at : msg.token.top_logprobs.at;
+            size_t at = 0;
+            for (size_t k = 0; k < (many ? msg.tokens.tokens.n : 1); k++) {
+                const uint8_t *req =
+                    many ? (const uint8_t *)msg.tokens.reqs.at + 16 * k : msg.req.byte;
+                const uint32_t which = req[0] - 1u;
+                for (uint32_t m = 0; m < n_expected[which]; m++, at++) {
+                    assert_true(at < got.n);
+                    assert_int_equal(got.at[at], expected[which][m].token);
+                    assert_memory_equal(logprobs + 8 * at, &expected[which][m].logprob, 8);
+                }
+                n_tokens++;
+            }
+            assert_int_equal(at, got.n);
+        }
+        assert_false(heard(WIRE_KIND_FAILED, &msg));
+    }
+    assert_true(n_tokens >= 14);
+}
+
 int main(void)
 {
     static int prefill; /* any address: the state of its tests */
@@ -237,9 +391,14 @@ int main(void)
         "decode: " #name, name, setup, teardown, NULL                                              \
     }
     const struct CMUnitTest tests[] = {
-        BOTH(job_is_taken_once),        BOTH(drain_refuses_jobs),
-        BOTH(cancel_overtakes_its_job), BOTH(cancel_of_another_router_is_nothing),
+        BOTH(job_is_taken_once),
+        BOTH(drain_refuses_jobs),
+        BOTH(cancel_overtakes_its_job),
+        BOTH(cancel_of_another_router_is_nothing),
         BOTH(deadline_ends_a_job),
+        BOTH(ids_outside_the_vocabulary_are_refused),
+        BOTH(no_id_to_sample_is_a_failure),
+        BOTH(tops_go_to_the_router),
     };
     const struct log_options silent = {.level = LOG_LEVEL_OFF};
 
