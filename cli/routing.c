@@ -68,6 +68,7 @@ static enum status open_shell(struct routing *routing)
     cfg.core.server = version_text();
     cfg.core.tok = routing->tok;
     cfg.core.tmpl = routing->tmpl;
+    cfg.core.tmpl_vars = routing->chat.arena ? &routing->chat.tokens : NULL;
     cfg.core.model = process->served->name;
     cfg.core.vocab = process->served->vocab;
     cfg.core.len_max = process->served->len_max;
@@ -110,7 +111,7 @@ static enum status open_text(struct routing *routing)
     }
     status = tokenizer_open(served->path, &error, &routing->tok);
     if (status != STATUS_OK) {
-        process_complain("%s", error.text[0] ? error.text : status_text(status));
+        process_complain("%s: %s", served->path, error.text[0] ? error.text : status_text(status));
         return status;
     }
     return open_template(routing, served->path);

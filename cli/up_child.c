@@ -71,6 +71,15 @@ static void print_log(const struct up_child *child, const char *line, size_t len
         return;
 }
 
+/* A terminal shows all of it (up.c); a log gets a line at each quarter. */
+static void take_progress(struct up_child *child, unsigned percent)
+{
+    if (child->cfg.color == 0 && percent < 100 && percent / 25 != child->loaded / 25)
+        LOG_INFO("up", "a node loads its model", log_str("node", child->cfg.node->name),
+                 log_u64("percent", percent));
+    child->loaded = percent;
+}
+
 static void take_line(struct up_pipe *pipe, size_t len)
 {
     struct up_child *child = pipe->child;
@@ -85,7 +94,7 @@ static void take_line(struct up_pipe *pipe, size_t len)
     if (strncmp(pipe->line, "listening", 9) == 0)
         child->has_listened = true;
     if (strncmp(pipe->line, "loading ", 8) == 0)
-        child->loaded = (unsigned)strtoul(pipe->line + 8, NULL, 10);
+        take_progress(child, (unsigned)strtoul(pipe->line + 8, NULL, 10));
     child->cfg.on_line(child->cfg.ctx, child, pipe->line);
 }
 
@@ -316,10 +325,14 @@ static void report_crash(struct up_child *child)
 
 static void print_death(const struct up_child *child, int wait_status)
 {
-    if (WIFSIGNALED(wait_status))
+    /* One that is still loading has no handler that would end it any other way. */
+    const bool as_told =
+        child->stopping && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGTERM;
+
+    if (WIFSIGNALED(wait_status) && !as_told)
         LOG_ERROR("up", "a node was killed by a signal", log_str("node", child->cfg.node->name),
                   log_str("signal", sigabbrev_np(WTERMSIG(wait_status))));
-    else if (WEXITSTATUS(wait_status) != EXIT_DONE)
+    else if (!as_told && WEXITSTATUS(wait_status) != EXIT_DONE)
         LOG_ERROR("up", "a node has failed", log_str("node", child->cfg.node->name),
                   log_i64("exit", WEXITSTATUS(wait_status)));
     else

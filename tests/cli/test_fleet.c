@@ -90,6 +90,7 @@ static void chat_prints_it(void **state)
 
     (void)state;
     ask_request(&request, "Pass the baton.", 3, 64);
+    request.temperature = 0; /* chat's default, and the oracle looks at everything */
     ask_truth(&request, &truth);
     for (size_t i = 0; i < truth.n; i++)
         expected[i] = (char)truth.tokens[i];
