@@ -102,19 +102,37 @@ static void only_who_is_listed_gets_in(void **state)
     assert_int_equal(run_stop(up, SIGTERM), 0);
 }
 
-static void known_secrets_are_refused(void **state)
+/* Both the fleet and the check refuse, before anything starts, and name the file. */
+static void keys_refused(const char *path, const char *key)
 {
+    static const char *const commands[] = {"up", "check-config"};
+
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(run_once(out, err, ROOM, commands[i], path, NULL), 3);
+        assert_non_null(strstr(err, key));
+        assert_null(strstr(err, "started"));
+    }
+}
+
+/* Known to others, or not there: of the first node as of the last. */
+static void bad_keys_are_refused(void **state)
+{
+    static const char *const names[] = {"r.key", "p.key", "d.key"};
     char path[256], file[600];
 
     (void)state;
     folder_with_keys(path, sizeof(path));
-    snprintf(file, sizeof(file), "%s/keys/p.key", run_folder());
-    assert_int_equal(chmod(file, 0644), 0);
-    assert_int_equal(run_once(out, err, ROOM, "up", path, NULL), 3);
-    assert_non_null(strstr(err, "p.key"));
-    assert_int_equal(unlink(file), 0);
-    assert_int_equal(run_once(out, err, ROOM, "up", path, NULL), 3);
-    assert_non_null(strstr(err, "p.key"));
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(file, sizeof(file), "%s/keys/%s", run_folder(), names[i]);
+        assert_int_equal(chmod(file, 0644), 0);
+        keys_refused(path, names[i]);
+        assert_int_equal(unlink(file), 0);
+        keys_refused(path, names[i]);
+        assert_int_equal(run_once(out, err, ROOM, "keygen", path, NULL), 0);
+    }
+    assert_int_equal(unlink(file), 0); /* d's: no matter where d does not run */
+    assert_int_equal(run_once(out, err, ROOM, "check-config", path, "--only", "r,p", NULL), 0);
+    assert_int_equal(run_once(out, err, ROOM, "check-config", path, "--only", "d", NULL), 3);
     assert_int_equal(run_once(out, err, ROOM, "keygen", path, NULL), 0);
 }
 
@@ -248,7 +266,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keygen_makes_private_files),
         cmocka_unit_test(only_who_is_listed_gets_in),
-        cmocka_unit_test(known_secrets_are_refused),
+        cmocka_unit_test(bad_keys_are_refused),
         cmocka_unit_test(listens_where_it_says),
         cmocka_unit_test(nodes_run_apart),
     };
