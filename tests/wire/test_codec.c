@@ -488,9 +488,14 @@ static void elements_have_limits(void **state)
         assert_int_equal(draft_decode(&draft, fixture), over ? STATUS_TOO_BIG : STATUS_OK);
     }
     must_name(fixture, "contents", "expected at most");
+    char *room = malloc(WIRE_TEXT_MAX + 1000);
+    assert_non_null(room);
     wire_msg_init(&msg, WIRE_KIND_GENERATE);
     msg.generate.contents = (struct wire_texts){&content, 1};
-    assert_int_equal(wire_msg_encode(&msg, fixture->buf, 1000, &len), STATUS_TOO_BIG);
+    assert_int_equal(wire_msg_encode(&msg, room, WIRE_TEXT_MAX + 1000, &len), STATUS_TOO_BIG);
+    content.len--;
+    assert_int_equal(wire_msg_encode(&msg, room, WIRE_TEXT_MAX + 1000, &len), STATUS_OK);
+    free(room);
     free(text);
 }
 
