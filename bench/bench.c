@@ -9,21 +9,35 @@
 #include "base/log.h"
 #include "bench/command.h"
 #include "bench/load.h"
+#include "kernels/device.h"
 
 enum { CODE_DONE = 0, CODE_FAILED = 1, CODE_USAGE = 2 };
 
 static const char help[] =
-    "Usage: baton bench [wire | transfer] [OPTION ...]\n\n"
+    "Usage: baton bench [wire | transfer | kernels | engine] [OPTION ...]\n\n"
     "Measures Baton beside the limit of this machine, in turns within one run.\n"
     "  wire      a real router between simulated nodes and clients, beside raw\n"
     "            ZeroMQ forwarding of messages of the same number and sizes\n"
     "  transfer  KV pieces between two processes, beside process_vm_readv and\n"
     "            a plain TCP connection\n"
-    "Without a subject: all of them.\n\n"
+    "  kernels   each op with the shapes of a model, beside the dot-product peak\n"
+    "            and the read bandwidth\n"
+    "  engine    prompts and generation of a whole model, beside the same\n"
+    "Without a subject: all but engine, which needs --model.\n\n"
     "  --json           one JSON object a line: value, limit, ratio\n"
     "  --check          exit 1 where a row misses its target\n"
-    "  --slices N       slices of each measurement (40; transfer: at most 5)\n"
-    "  --slice MS       wire: length of a slice (20)\n"
+    "  --slices N       slices of each measurement (40; transfer: at most 5;\n"
+    "                   kernels: those of a second; engine: at most 3)\n"
+    "  --threads N      kernels, engine: threads that compute (one for each CPU)\n"
+    "  --table NAME     kernels, engine: scalar, avx2, ... (the best there is)\n"
+    "  --cpu-time       kernels, engine: by CPU time, where others use the machine\n"
+    "  --config FILE    kernels: shapes of this config.json (a 1B Llama's)\n"
+    "  --matrices       kernels: a line for each matrix, not for a layer\n"
+    "  --model FOLDER   engine: the checkpoint\n"
+    "  --only LIST      engine: of pp512, pp2048, tg128, bN; else all of them\n"
+    "  --pair           engine: prefill and decode in two processes on the same\n"
+    "                   CPUs, beside one after the other\n"
+    "  --slice MS       wire: length of a slice (20); --pair: a 50th of a phase\n"
     "  --streams N      wire: requests at once (64)\n"
     "  --clients N      wire: client connections (8)\n"
     "  --tokens N       wire: tokens a request, for requests/s (16)\n"
@@ -33,9 +47,13 @@ static const char help[] =
 struct subject {
     const char *name;
     enum status (*run)(const struct bench_options *options, struct report *report);
+    bool needs_model; /* runs only when named */
 };
 
-static const struct subject subjects[] = {{"wire", bench_wire}, {"transfer", bench_transfer}};
+static const struct subject subjects[] = {{"wire", bench_wire, false},
+                                          {"transfer", bench_transfer, false},
+                                          {"kernels", bench_kernels, false},
+                                          {"engine", bench_engine, true}};
 #define N_SUBJECTS (sizeof(subjects) / sizeof(subjects[0]))
 
 static int complain(const char *what, const char *text)
@@ -44,14 +62,59 @@ static int complain(const char *what, const char *text)
     return CODE_USAGE;
 }
 
+struct text_option {
+    const char *name;
+    const char **at;
+};
+
+struct flag_option {
+    const char *name;
+    bool *at;
+};
+
 struct number_option {
     const char *name;
     uint32_t *at;
     uint32_t min, max;
 };
 
-/* Takes args[*i], and its value if it has one. False after a complaint. */
-static bool take_option(struct bench_options *options, int argc, char **argv, int *i)
+static bool take_flag(struct bench_options *options, const char *name)
+{
+    const struct flag_option flags[] = {{"--json", &options->json},
+                                        {"--check", &options->check},
+                                        {"--cpu-time", &options->cpu_time},
+                                        {"--matrices", &options->matrices},
+                                        {"--pair", &options->pair}};
+
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+        if (strcmp(name, flags[i].name) == 0)
+            return *flags[i].at = true;
+    return false;
+}
+
+/* Sets *taken if `name` is such an option; false after a complaint. */
+static bool take_text(struct bench_options *options, const char *name, const char *value,
+                      bool *taken)
+{
+    const struct text_option texts[] = {{"--table", &options->table},
+                                        {"--config", &options->config},
+                                        {"--model", &options->model},
+                                        {"--only", &options->only}};
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (strcmp(name, texts[i].name) != 0)
+            continue;
+        *taken = true;
+        *texts[i].at = value;
+        if (!value)
+            fprintf(stderr, "baton bench: %s wants a value\n", name);
+        return value != NULL;
+    }
+    return true;
+}
+
+static bool take_number(struct bench_options *options, const char *name, const char *value,
+                        bool *taken)
 {
     const struct number_option numbers[] = {
         {"--slice", &options->slice_ms, 10, 1000},
@@ -61,34 +124,44 @@ static bool take_option(struct bench_options *options, int argc, char **argv, in
         {"--tokens", &options->n_tokens, 2, 65536},
         {"--prompt", &options->n_prompt, 1, LOAD_PROMPT_MAX},
         {"--window", &options->window, 1, MIDDLE_QUEUE_MAX / 2},
+        {"--threads", &options->n_threads, 1, DEVICE_THREADS_MAX},
     };
-    const char *name = argv[*i];
 
-    if (strcmp(name, "--json") == 0)
-        return options->json = true;
-    if (strcmp(name, "--check") == 0)
-        return options->check = true;
-    for (size_t k = 0; k < sizeof(numbers) / sizeof(numbers[0]); k++) {
-        const struct number_option *number = &numbers[k];
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        const struct number_option *number = &numbers[i];
         char *end = NULL;
-        unsigned long value;
+        unsigned long n;
 
         if (strcmp(name, number->name) != 0)
             continue;
+        *taken = true;
         errno = 0;
-        value = *i + 1 < argc ? strtoul(argv[*i + 1], &end, 10) : 0;
-        if (!end || end == argv[*i + 1] || *end || errno || value < number->min ||
-            value > number->max) {
+        n = value ? strtoul(value, &end, 10) : 0;
+        if (!end || end == value || *end || errno || n < number->min || n > number->max) {
             fprintf(stderr, "baton bench: %s wants a number from %u to %u\n", name, number->min,
                     number->max);
             return false;
         }
-        *number->at = (uint32_t)value;
-        *i += 1;
+        *number->at = (uint32_t)n;
         return true;
     }
-    complain("unknown option", name);
-    return false;
+    return true;
+}
+
+/* Takes args[*i], and its value if it has one. False after a complaint. */
+static bool take_option(struct bench_options *options, int argc, char **argv, int *i)
+{
+    const char *name = argv[*i], *value = *i + 1 < argc ? argv[*i + 1] : NULL;
+    bool taken = false;
+
+    if (take_flag(options, name))
+        return true;
+    if (!take_number(options, name, value, &taken) || !take_text(options, name, value, &taken))
+        return false;
+    *i += 1;
+    if (!taken)
+        complain("unknown option", name);
+    return taken;
 }
 
 static int run(const struct bench_options *options, const bool chosen[N_SUBJECTS])
@@ -145,6 +218,11 @@ int bench_main(int argc, char **argv)
             return CODE_USAGE;
     }
     for (size_t k = 0; k < N_SUBJECTS; k++)
-        chosen[k] = chosen[k] || !any;
+        chosen[k] = chosen[k] || (!any && !subjects[k].needs_model);
+    for (size_t k = 0; k < N_SUBJECTS; k++)
+        if (chosen[k] && subjects[k].needs_model && !options.model) {
+            fprintf(stderr, "baton bench: %s wants --model FOLDER\n", subjects[k].name);
+            return CODE_USAGE;
+        }
     return run(&options, chosen);
 }

@@ -52,6 +52,8 @@ static void print_json(const struct report *report, const struct report_row *row
         printf(",\"added\":%.6g", row->value - row->limit);
     if (row->value_tail > 0)
         printf(",\"value_p99\":%.6g,\"limit_p99\":%.6g", row->value_tail, row->limit_tail);
+    if (row->mean > 0)
+        printf(",\"mean\":%.6g", row->mean);
     if (row->target > 0)
         printf(",\"target\":%g,\"target_of\":\"%s\",\"good\":%s", row->target,
                row->kind == REPORT_ADDED ? "added" : "ratio",

@@ -26,6 +26,7 @@ struct report_row {
     double target;     /* smallest ratio, or of ADDED the largest difference; 0: none */
     double value_tail; /* p99 of a latency, 0: none */
     double limit_tail;
+    double mean; /* of all slices where value is the best, 0: none */
 };
 
 struct report {
