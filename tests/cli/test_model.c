@@ -20,13 +20,15 @@
 #define ROOM (64 * 1024)
 #define PATH_ROOM 512
 #define POSITIONS "4096"
-#define CONFIG                                                                                     \
+#define CONFIG_OF(intermediate)                                                                    \
     "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"hidden_size\":256,"      \
-    "\"intermediate_size\":768,\"num_hidden_layers\":6,\"num_attention_heads\":8,"                 \
+    "\"intermediate_size\":" intermediate ",\"num_hidden_layers\":6,\"num_attention_heads\":8,"    \
     "\"num_key_value_heads\":2,\"head_dim\":32,\"vocab_size\":256,"                                \
     "\"max_position_embeddings\":" POSITIONS ",\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,"      \
     "\"tie_word_embeddings\":true,\"hidden_act\":\"silu\",\"eos_token_id\":0,"                     \
     "\"torch_dtype\":\"bfloat16\"}\n"
+#define CONFIG CONFIG_OF("768")
+#define OTHER_CONFIG CONFIG_OF("704")
 #define TEMPLATE                                                                                   \
     "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"              \
     "{% if add_generation_prompt %}<assistant>{% endif %}"
@@ -391,6 +393,9 @@ static void broken_checkpoints(void **state)
     refused("model: e\n" NODES, "e/model.safetensors", "");
     spoil("f", "generation_config.json", "[]");
     refused("model: f\n" NODES, "generation_config.json", "");
+    spoil("h", "config.json", NULL); /* another model's */
+    (void)run_file("h/config.json", OTHER_CONFIG);
+    refused("model: h\n" NODES, "mlp.", "h/");
     /* The router's own: found when it starts, and still said at the end. */
     spoil("g", "tokenizer.json", "{}");
     assert_int_equal(run_once(out, err, ROOM, "up", run_file("g.yaml", "model: g\n" NODES), NULL),
