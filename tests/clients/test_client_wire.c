@@ -149,6 +149,13 @@ static void tops_arrive(void **state)
     assert_false(baton_wire_read(buf, len, &in));
     len = write_token(buf, sizeof(buf), 0, 1);
     assert_false(baton_wire_read(buf, len, &in));
+    /* More than there is room for. */
+    static const char head[] = "\x82\xa1t\xa5token\xa7top_ids\xdc\0\xff";
+    memcpy(buf, head, sizeof(head) - 1);
+    memset(buf + sizeof(head) - 1, 1, 255);
+    memset(&in, 0, sizeof(in));
+    assert_false(baton_wire_read(buf, sizeof(head) - 1 + 255, &in));
+    assert_int_equal(in.event.tops[0].token, 0); /* not even begun */
 }
 
 /* Cut or changed bytes are read within their bounds (the sanitizers look) or refused. */

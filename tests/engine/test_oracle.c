@@ -160,7 +160,7 @@ static void test_all_of_the_job_matters(void **state)
     (void)state;
     static struct rig_job job, other;
     static const uint32_t stop_ids[] = {1}, all_ids[] = {'a', 'b', 'c', 1};
-    static const double biases[] = {0.5, -0.5};
+    static const double biases[] = {0.5};
     uint32_t truth[RIG_OUT_MAX], same[RIG_OUT_MAX];
     rig_job_init(&job, 5, 70, 40);
     job.sampling.ignore_eos = true;
@@ -190,6 +190,14 @@ static void test_all_of_the_job_matters(void **state)
     CHANGE(sampling.allowed_ids, ((struct wire_u32s){all_ids, 4}));
     CHANGE(sampling.bad_ids, ((struct wire_u32s){stop_ids, 1}));
 #undef CHANGE
+    static const double values[] = {0.5, -0.5}; /* as many, but others */
+    copy_job(&other, &job);
+    other.sampling.bias_ids = (struct wire_u32s){stop_ids, 1};
+    other.sampling.bias_values = (struct wire_f64s){values, 1};
+    uint32_t biased[RIG_OUT_MAX];
+    rig_truth(&other, biased);
+    other.sampling.bias_values.at++;
+    expect_other_stream(&other, biased);
     copy_job(&other, &job); /* the first emitted id counted as prompt */
     other.prompt[70] = truth[0];
     other.job.prompt.n = 71;

@@ -446,6 +446,21 @@ static void different_logprobs_are_an_error(void **state)
     tell_first(&job);
     tell(&job, 0, 1, 3);
     assert_refused(STATUS_MISMATCH, "two nodes computed different tokens or logprobs");
+
+    static const uint32_t others[] = {4, 3, 2}; /* with the same logprobs */
+    struct wire_msg copy;
+    job = start(3, &accepted);
+    tell_first(&job);
+    wire_msg_init(&copy, WIRE_KIND_TOKEN);
+    copy.req = job.req;
+    copy.attempt = job.attempt;
+    copy.generation = job.generation;
+    copy.token.token = 2;
+    copy.token.logprob = top_logprobs[0];
+    copy.token.top_ids = (struct wire_u32s){others, 3};
+    copy.token.top_logprobs = (struct wire_span){(const char *)top_logprobs, 3 * sizeof(double)};
+    rig_node(&rig, RIG_D_LINK, RIG_D, &copy);
+    assert_refused(STATUS_MISMATCH, "two nodes computed different tokens or logprobs");
 }
 
 /* More than was asked for, or an id outside the vocabulary: the node's fault, tried again. */
