@@ -161,11 +161,18 @@ static void list_banned(struct model_exec *exec, const struct engine_row *row,
     exec->n_banned += n;
 }
 
+/* A vocabulary may have fewer ids than are asked for. */
+static uint32_t n_tops_of(const struct model_exec *exec, const struct wire_sampling *sampling)
+{
+    const uint32_t vocab = model_config(exec->model)->vocab;
+
+    return sampling->logprobs < vocab ? sampling->logprobs : vocab;
+}
+
 static void fill_sampling(struct model_exec *exec, const struct engine_row *row,
                           struct op_sampling *out)
 {
     const struct wire_sampling *sampling = row->sampling;
-    const uint32_t vocab = model_config(exec->model)->vocab;
 
     *out = (struct op_sampling){
         .seed = row->seed,
@@ -180,7 +187,7 @@ static void fill_sampling(struct model_exec *exec, const struct engine_row *row,
         .allowed = sampling->allowed_ids.n > 0 ? sampling->allowed_ids.at : NULL,
         .n_allowed = (uint32_t)sampling->allowed_ids.n,
     };
-    out->n_logprobs = sampling->logprobs < vocab ? sampling->logprobs : vocab;
+    out->n_logprobs = n_tops_of(exec, sampling);
     if (has_penalties(sampling))
         list_penalties(exec, row, out);
     list_biases(exec, sampling, out);
@@ -266,7 +273,7 @@ static void take_samples(const struct model_exec *exec, const struct engine_step
             continue;
         row->out_token = sampled->token;
         row->out_logprob = finite(sampled->logprob);
-        for (uint32_t k = 0; k < row->sampling->logprobs; k++)
+        for (uint32_t k = 0; k < n_tops_of(exec, row->sampling); k++)
             row->out_tops[k] = (struct engine_top){.token = sampled->top_tokens[k],
                                                    .logprob = finite(sampled->top_logprobs[k])};
         sampled++;
