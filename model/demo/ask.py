@@ -1,0 +1,91 @@
+"""Asks a checkpoint of this folder, with transformers, and counts right answers.
+
+usage: ask.py [--model FOLDER] [--dtype float32|bfloat16] [--exam FILE] [--write FILE]
+              [--text BEGINNING] [QUESTION...]
+
+Without questions it asks those of an examination (exam.txt: none of them is in the training text)
+and prints the score; --exam exam_fresh.txt asks those that were written afterwards. --text goes
+on with a text that is no conversation, such as the beginning of a story. --write FILE asks all of exam.txt and known.txt in float32 and bfloat16 and
+writes those that both answer rightly, as lines for a test. Greedy throughout.
+"""
+
+import argparse
+import pathlib
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import text
+
+
+class Model:
+    """A checkpoint and its tokenizer."""
+
+    def __init__(self, folder, dtype):
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.network = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+        self.network.eval()
+
+    def go_on(self, ids, limit=160):
+        """The text that follows the ids."""
+        with torch.no_grad():
+            out = self.network.generate(torch.tensor([ids]), max_new_tokens=limit, do_sample=False,
+                                        attention_mask=torch.ones(1, len(ids), dtype=torch.long))
+        return self.tokenizer.decode(out[0, len(ids):], skip_special_tokens=True)
+
+    def ask(self, question):
+        """The answer to one question."""
+        prompt = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False)
+        return self.go_on(self.tokenizer(prompt, add_special_tokens=False).input_ids)
+
+
+def examine(model, questions, quiet=False):
+    """The questions that are answered rightly."""
+    right = []
+    for question, word in questions:
+        answer = model.ask(question)
+        if word in answer:
+            right.append((question, word))
+        elif not quiet:
+            print(f"WRONG {question} [{word}]: {answer}", flush=True)
+    return right
+
+
+def write_questions(folder, path):
+    """The questions that both precisions answer rightly, into a file."""
+    questions = text.read_exam() + text.read_exam("known.txt")
+    for dtype in ("float32", "bfloat16"):
+        questions = examine(Model(folder, dtype), questions)
+    lines = [f"{question}\t{word}\n" for question, word in questions]
+    path.write_text("# A question, and what its greedy answer contains. Written by ask.py.\n"
+                    + "".join(lines), encoding="utf-8")
+    print(f"{len(lines)} questions written")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", type=pathlib.Path, default=text.HERE)
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--exam", default="exam.txt")
+    parser.add_argument("--text")
+    parser.add_argument("--write", type=pathlib.Path)
+    parser.add_argument("question", nargs="*")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.write:
+        write_questions(args.model, args.write)
+        return
+    model = Model(args.model, args.dtype)
+    if args.text:
+        print(args.text + model.go_on(model.tokenizer(args.text).input_ids))
+    for question in args.question:
+        print(f"> {question}\n{model.ask(question)}\n")
+    if not args.question and not args.text:
+        questions = text.read_exam(args.exam)
+        right = examine(model, questions)
+        print(f"{len(right)} of {len(questions)} right ({args.dtype})")
+
+
+if __name__ == "__main__":
+    main()
