@@ -78,7 +78,7 @@ static void run_part(struct exact *exact, const struct part *part, const struct 
     const double begin = seconds();
 
     exact->tally.part = part->name;
-    for (uint64_t i = 0; i < n; i++) {
+    for (uint64_t i = 0; i < n && exact->tally.n_differ == 0; i++) {
         const uint64_t seed = options->seed + i;
 
         set_epoch(exact, seed / ROUNDS_EPOCH);
@@ -127,7 +127,7 @@ int main(int argc, char **argv)
     set_epoch(exact, UINT64_MAX);
     answers_fini(exact);
     checkpoints_fini(&exact->checkpoints);
-    n = tally_n(&exact->tally);
+    n = tally_n(&exact->tally); /* of a run that a difference has ended: up to that round */
     n_differ = exact->tally.n_differ;
     printf("%" PRIu64 " rows and %" PRIu64 " KVs of %" PRIu64 " sequences, up to %" PRIu64
            " in a step\n",
