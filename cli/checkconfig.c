@@ -76,15 +76,12 @@ static enum exit_code check_fleet(const struct fleet *fleet, const char *only, b
     struct served *served = NULL;
     enum exit_code code = EXIT_DONE;
     enum status status = fleet_check_keys(fleet, only, why);
-    uint32_t n_workers = 0;
 
-    for (size_t i = 0; i < fleet->n_nodes; i++)
-        n_workers +=
-            fleet->nodes[i].role != OPTIONS_ROUTER && fleet_is_listed(only, fleet->nodes[i].name);
     if (status == STATUS_OK)
         status = served_open(fleet, &served, why);
     if (status == STATUS_OK)
-        status = served_check(served, n_workers, why);
+        status = served_check(served, fleet_count(fleet, only, false),
+                              fleet_count(fleet, only, true), why);
     if (status == STATUS_OK) {
         print_nodes(fleet, served);
         if (values)

@@ -276,6 +276,16 @@ bool fleet_is_listed(const char *list, const char *name)
     return !list;
 }
 
+uint32_t fleet_count(const struct fleet *fleet, const char *list, bool routers)
+{
+    uint32_t n = 0;
+
+    for (size_t i = 0; i < fleet->n_nodes; i++)
+        n += (fleet->nodes[i].role == OPTIONS_ROUTER) == routers &&
+             fleet_is_listed(list, fleet->nodes[i].name);
+    return n;
+}
+
 static enum status check_keys_of(const struct fleet *fleet, const char *name, char *why)
 {
     char path[PATH_MAX + 80];

@@ -64,6 +64,8 @@ enum status fleet_endpoint(const char *text, char out[WIRE_NAME_MAX + 1], char *
 enum status fleet_check_keys(const struct fleet *fleet, const char *only, char why[FLEET_WHY_MAX]);
 /* Is the name in a list of names with commas, or the list NULL? */
 bool fleet_is_listed(const char *list, const char *name);
+/* Routers of the list, or what is no router: prefill and decode nodes. */
+uint32_t fleet_count(const struct fleet *fleet, const char *list, bool routers);
 
 /* ---- what the parts below want ---- */
 

@@ -291,32 +291,42 @@ static enum status check_tokenizer(const struct served *served, char *why)
                   path, strerror(errno));
 }
 
-enum status served_check(const struct served *served, uint32_t n_nodes, char why[FLEET_WHY_MAX])
+static enum status check_memory(const struct served *served, uint32_t n_workers, char *why)
 {
     const uint64_t pool = (uint64_t)served->n_blocks * kvgeom_block_bytes(&served->geom);
     const uint64_t have = machine_memory();
     char texts[3][SERVED_BYTES_TEXT];
     uint64_t weights = 0;
-    enum status status;
+    enum status status = model_tensors_expected(&served->config, add_elements, &weights);
 
-    if (served->is_oracle)
-        return STATUS_OK;
-    status = check_weights(served, why);
-    if (status == STATUS_OK)
-        status = check_tokenizer(served, why);
-    if (status == STATUS_OK)
-        status = model_tensors_expected(&served->config, add_elements, &weights);
     if (status != STATUS_OK)
         return status;
     weights *= served->dtype == OP_BF16 ? 2 : 4;
-    if (n_nodes == 0 || (weights + pool) <= have / n_nodes)
+    if (weights + pool <= have / n_workers)
         return STATUS_OK;
     return refuse(why,
                   "model '%s' does not fit: %u node%s with %s of weights and a KV pool of %s "
                   "each, and this machine has %s of memory: lower kv.memory or engine.len_max, or "
                   "start fewer nodes here",
-                  served->name, n_nodes, n_nodes == 1 ? "" : "s", served_bytes(weights, texts[0]),
-                  served_bytes(pool, texts[1]), served_bytes(have, texts[2]));
+                  served->name, n_workers, n_workers == 1 ? "" : "s",
+                  served_bytes(weights, texts[0]), served_bytes(pool, texts[1]),
+                  served_bytes(have, texts[2]));
+}
+
+enum status served_check(const struct served *served, uint32_t n_workers, uint32_t n_routers,
+                         char why[FLEET_WHY_MAX])
+{
+    enum status status = STATUS_OK;
+
+    if (served->is_oracle)
+        return STATUS_OK;
+    if (n_workers > 0)
+        status = check_weights(served, why);
+    if (status == STATUS_OK && n_routers > 0)
+        status = check_tokenizer(served, why);
+    if (status == STATUS_OK && n_workers > 0)
+        status = check_memory(served, n_workers, why);
+    return status;
 }
 
 /* ---- what the parts below want ---- */

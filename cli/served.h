@@ -26,9 +26,11 @@ enum status served_open(const struct fleet *fleet, struct served **out, char why
 /* NULL is nothing. */
 void served_close(struct served *served);
 
-/* What `baton up` and `check-config` look at before any node starts: the headers of the weights'
- * files, whether a tokenizer is there, and whether the memory of this machine holds `n_nodes`. */
-enum status served_check(const struct served *served, uint32_t n_nodes, char why[FLEET_WHY_MAX]);
+/* What `baton up` and `check-config` look at before any node starts: for workers the headers of the
+ * weights' files, and whether the memory of this machine holds so many; for routers whether a
+ * tokenizer is there. A machine needs only what its own nodes use. */
+enum status served_check(const struct served *served, uint32_t n_workers, uint32_t n_routers,
+                         char why[FLEET_WHY_MAX]);
 
 struct engine_cfg served_engine_cfg(const struct served *served, const struct fleet *fleet);
 /* Of the oracle. */

@@ -265,15 +265,6 @@ static enum exit_code check_only(const struct fleet *fleet, const char *only)
 
 /* ---- life ---- */
 
-static uint32_t count_workers(const struct fleet *fleet, const char *only)
-{
-    uint32_t n = 0;
-
-    for (size_t i = 0; i < fleet->n_nodes; i++)
-        n += fleet->nodes[i].role != OPTIONS_ROUTER && fleet_is_listed(only, fleet->nodes[i].name);
-    return n;
-}
-
 /* The machine's cores among so many workers, the first ones getting what is left over. */
 static uint32_t share_of(uint32_t n_workers, uint32_t nth)
 {
@@ -358,7 +349,7 @@ static enum exit_code up_run(const struct fleet *fleet, const char *only, char *
                              int n_passed)
 {
     struct up up = {.fleet = fleet,
-                    .n_workers = count_workers(fleet, only),
+                    .n_workers = fleet_count(fleet, only, false),
                     .is_terminal = isatty(STDERR_FILENO) == 1,
                     .exit_code = EXIT_DONE};
     enum status status;
@@ -395,7 +386,8 @@ static enum exit_code check_all(const struct fleet *fleet, const char *only)
     if (status == STATUS_OK)
         status = served_open(fleet, &served, why);
     if (status == STATUS_OK) {
-        status = served_check(served, count_workers(fleet, only), why);
+        status = served_check(served, fleet_count(fleet, only, false),
+                              fleet_count(fleet, only, true), why);
         served_close(served);
     }
     if (status == STATUS_OK)

@@ -387,6 +387,12 @@ static void broken_checkpoints(void **state)
     refused("model: c\n" NODES, "model.safetensors", "");
     spoil("d", "tokenizer.json", NULL);
     refused("model: d\n" NODES, "tokenizer.json", "--tokenizer");
+    /* A machine needs what its own nodes use: routers the text, the others the weights. */
+    assert_int_equal(
+        run_once(out, err, ROOM, "check-config", in_folder("bad.yaml"), "--only", "p,d", NULL), 0);
+    assert_int_equal(run_once(out, err, ROOM, "check-config", in_folder("bad.yaml"), "--model",
+                              in_folder("c"), "--only", "r", NULL),
+                     0);
     make_model("e", "text");
     assert_int_equal(stat(in_folder("e/model.safetensors"), &at), 0);
     assert_int_equal(truncate(in_folder("e/model.safetensors"), at.st_size - 2), 0);
