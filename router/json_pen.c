@@ -119,18 +119,52 @@ void pen_text(struct json_pen *pen, struct wire_span text)
     pen_raw(pen, "\"", 1);
 }
 
+/* Bytes of the next character, wrong parts included; *wrong if it leaves as U+FFFD. */
+static size_t step(struct wire_span text, size_t at, bool *wrong)
+{
+    const uint8_t *bytes = (const uint8_t *)text.at + at;
+    size_t skip = 1;
+    const size_t len = bytes[0] < 0x80 ? 1 : char_len(bytes, text.len - at, &skip);
+
+    *wrong = len == 0;
+    return len > 0 ? len : skip;
+}
+
 size_t pen_chars(struct wire_span text)
 {
-    const uint8_t *at = (const uint8_t *)text.at;
     size_t chars = 0;
+    bool wrong;
 
     for (size_t i = 0; i < text.len; chars++) {
-        size_t skip = 1;
-        const size_t len = at[i] < 0x80 ? 1 : char_len(at + i, text.len - i, &skip);
-
-        i += len > 0 ? len : skip;
+        i += step(text, i, &wrong);
     }
     return chars;
+}
+
+/* The bytes as which the next character leaves; *at moves past it. */
+static struct wire_span leaving(struct wire_span text, size_t *at)
+{
+    const size_t from = *at;
+    bool wrong;
+
+    *at += step(text, from, &wrong);
+    return wrong ? (struct wire_span){replacement, sizeof(replacement)}
+                 : (struct wire_span){text.at + from, *at - from};
+}
+
+bool pen_equal(struct wire_span a, struct wire_span b)
+{
+    size_t i = 0, k = 0;
+
+    if (wire_span_equal(a, b)) {
+        return true;
+    }
+    while (i < a.len && k < b.len) {
+        if (!wire_span_equal(leaving(a, &i), leaving(b, &k))) {
+            return false;
+        }
+    }
+    return i == a.len && k == b.len;
 }
 
 static void pen_name(struct json_pen *pen, const char *name)

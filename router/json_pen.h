@@ -4,6 +4,7 @@
  * whole or not at all. Used for every token that leaves through HTTP. Any thread. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,3 +44,5 @@ enum status pen_append(struct buf *out, void (*write)(struct json_pen *pen, cons
 
 /* Characters (code points) of the text as pen_text writes it. */
 size_t pen_chars(struct wire_span text);
+/* Whether pen_text writes the same for both. */
+bool pen_equal(struct wire_span a, struct wire_span b);

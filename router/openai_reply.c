@@ -89,13 +89,14 @@ static void pen_chat_logprobs(struct json_pen *pen, const struct openai_answer *
     pen_str(pen, "],\"refusal\":null}");
 }
 
-/* Two ids may have one text: an object with a name twice would be read by chance. */
+/* Two ids may have one text, or both none that is UTF-8: an object with a name twice would be read
+ * by chance. */
 static bool named_before(const struct openai_answer *answer, const struct openai_token *token,
                          size_t n, uint32_t id, struct wire_span text)
 {
     for (size_t i = 0; i < n; i++) {
         if (token->tops[i].id == id ||
-            (!answer->tokens_as_ids && wire_span_equal(token->tops[i].text, text))) {
+            (!answer->tokens_as_ids && pen_equal(token->tops[i].text, text))) {
             return true;
         }
     }
