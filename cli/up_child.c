@@ -329,7 +329,10 @@ static void print_death(const struct up_child *child, int wait_status)
     const bool as_told =
         child->stopping && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGTERM;
 
-    if (WIFSIGNALED(wait_status) && !as_told)
+    if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL && child->loaded < 100)
+        LOG_ERROR("up", "a node was killed while it loaded its model: is there enough memory?",
+                  log_str("node", child->cfg.node->name), log_u64("percent", child->loaded));
+    else if (WIFSIGNALED(wait_status) && !as_told)
         LOG_ERROR("up", "a node was killed by a signal", log_str("node", child->cfg.node->name),
                   log_str("signal", sigabbrev_np(WTERMSIG(wait_status))));
     else if (!as_told && WEXITSTATUS(wait_status) != EXIT_DONE)
@@ -358,8 +361,8 @@ bool up_child_reap(struct up_child *child, pid_t pid, int wait_status)
     }
     close_pipe(&child->status);
     close_pipe(&child->log);
-    child->loaded = 100;
     print_death(child, wait_status);
+    child->loaded = 100;
     if (is_crash(wait_status))
         report_crash(child);
     code = WIFEXITED(wait_status) ? (enum exit_code)WEXITSTATUS(wait_status) : EXIT_FATAL;
