@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "router/prompt.h"
 #include "router/state.h"
 #include "wire/sampling.h"
 #include "wire/siphash.h"
@@ -370,6 +371,9 @@ static void take_generate(struct router *router, uint32_t link, const struct wir
     struct router_req *req;
     struct wire_u32s prompt;
     struct idmap_key key;
+    const struct prompt_reader reader = router_reader(&router->cfg);
+    const int64_t now_unix_s =
+        (int64_t)(router->awake.last_ns / NS_PER_S) + router->cfg.unix_offset_s;
     uint32_t retry_ms = 0;
     enum status status;
 
@@ -377,7 +381,8 @@ static void take_generate(struct router *router, uint32_t link, const struct wir
         snprintf(text, sizeof(text), "model '%.*s' is not served here, '%s' is", (int)in->model.len,
                  in->model.at, router->cfg.model);
         status = STATUS_NOT_FOUND;
-    } else if ((status = router_prompt(router, in, &prompt, text)) == STATUS_OK) {
+    } else if ((status = prompt_read(&reader, router->work, now_unix_s, in, &prompt, text)) ==
+               STATUS_OK) {
         status = admission(router, in, &prompt, now_ns, text, &retry_ms);
     }
     if (status != STATUS_OK) {

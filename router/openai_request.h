@@ -6,7 +6,7 @@
  *
  * Pure: no sockets, clock or state. What only a tokenizer or a fleet can know (whether the model is
  * served, the prompt's length, single-token bad_words) is left to the caller. Takes time in
- * proportion to the body, about 10 ns a byte: large bodies belong on the text thread. Any thread.
+ * proportion to the body, 10 to 25 ns a byte: large bodies belong on the text thread. Any thread.
  */
 #pragma once
 

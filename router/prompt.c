@@ -1,19 +1,18 @@
-/* From what a client asks to the ids of its prompt: ids as they are, a text through the tokenizer,
- * or a chat through the model's template and then the tokenizer. Called at admission, on the
- * router's loop. */
+/* Prompts. A template has limits on its steps, its memory and its output: it is the model's, but
+ * what it walks over is the client's. */
+#include "router/prompt.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "base/arena.h"
-#include "base/buf.h"
 #include "model/template.h"
-#include "router/state.h"
+#include "model/tokenizer.h"
 #include "wire/sampling.h"
 
-#define CHAT_STEPS_MAX 2000000u             /* of a template: some 20 ms */
-#define CHAT_MEMORY_MAX ((size_t)64 << 20)  /* of its values */
-#define CHAT_OUTPUT_MAX (4 * WIRE_TEXT_MAX) /* bytes of the rendered prompt */
-#define CHAT_INPUT_MAX ((size_t)32 << 20)   /* of the chat as values: 8 MiB of text and its heads */
+#define CHAT_STEPS_MAX 2000000u            /* of a template: some 20 ms */
+#define CHAT_MEMORY_MAX ((size_t)64 << 20) /* of its values */
+#define CHAT_INPUT_MAX ((size_t)32 << 20)  /* of the chat as values: 8 MiB of text and its heads */
 #define CHAT_ARENA_CHUNK ((size_t)64 << 10)
 
 /* ---- chats ---- */
@@ -52,10 +51,10 @@ static enum status chat_messages(struct arena *arena, const struct wire_generate
 }
 
 /* What Hugging Face's apply_chat_template gives to a template. */
-static enum status chat_vars(const struct router *router, struct arena *arena,
+static enum status chat_vars(const struct prompt_reader *reader, struct arena *arena,
                              struct tmpl_value messages, struct tmpl_value *out)
 {
-    const struct tmpl_value *own = router->cfg.tmpl_vars;
+    const struct tmpl_value *own = reader->tmpl_vars;
     const size_t n_own = own ? own->dict->n : 0;
     struct tmpl_pair *pairs = arena_alloc_zero(arena, n_own + 4, sizeof(*pairs));
 
@@ -81,25 +80,23 @@ static void chat_why(const struct template_error *error, enum status status, cha
                  error->text);
 }
 
-static enum status chat_render(const struct router *router, struct arena *arena,
-                               const struct wire_generate *in, struct buf *out, char *why)
+enum status prompt_render(const struct prompt_reader *reader, int64_t now_unix_s,
+                          const struct tmpl_value *vars, struct buf *out, char *why)
 {
-    const uint64_t now_s = router->awake.last_ns / NS_PER_S;
     const struct template_options options = {
-        .now_unix_s = (int64_t)now_s + router->cfg.unix_offset_s,
+        .now_unix_s = now_unix_s,
         .steps_max = CHAT_STEPS_MAX,
         .memory_bytes_max = CHAT_MEMORY_MAX,
-        .output_bytes_max = CHAT_OUTPUT_MAX,
+        .output_bytes_max = PROMPT_TEXT_MAX,
     };
     struct template_error error = {0};
-    struct tmpl_value messages, vars;
-    enum status status = chat_messages(arena, in, &messages, why);
+    enum status status;
 
-    if (status != STATUS_OK)
-        return status;
-    status = chat_vars(router, arena, messages, &vars);
-    if (status == STATUS_OK)
-        status = template_render(router->cfg.tmpl, &vars, &options, &error, out);
+    if (!reader->tmpl) {
+        snprintf(why, WIRE_ERROR_MAX, "this model has no chat template: send text or tokens");
+        return STATUS_INVALID;
+    }
+    status = template_render(reader->tmpl, vars, &options, &error, out);
     if (status != STATUS_OK)
         chat_why(&error, status, why);
     return status;
@@ -107,11 +104,10 @@ static enum status chat_render(const struct router *router, struct arena *arena,
 
 /* ---- ids ---- */
 
-static enum status encode(struct router *router, const char *text, size_t len, int flags,
-                          struct wire_u32s *out, char *why)
+enum status prompt_encode(const struct prompt_reader *reader, struct tokenizer_workspace *work,
+                          const char *text, size_t len, int flags, struct wire_u32s *out, char *why)
 {
-    enum status status =
-        tokenizer_encode(router->cfg.tok, text, len, flags, router->work, &out->at, &out->n);
+    enum status status = tokenizer_encode(reader->tok, text, len, flags, work, &out->at, &out->n);
 
     snprintf(why, WIRE_ERROR_MAX, "the text cannot be made into tokens");
     if (status == STATUS_OK && (out->n == 0 || out->n > WIRE_TOKENS_MAX))
@@ -119,13 +115,16 @@ static enum status encode(struct router *router, const char *text, size_t len, i
     if (status == STATUS_TOO_BIG)
         snprintf(why, WIRE_ERROR_MAX,
                  "the text has more tokens than a request may have: shorten it");
-    return status;
+    return status == STATUS_OK ? wire_ids_check("the prompt's ids", *out, reader->vocab, why)
+                               : status;
 }
 
 /* The template has written the special tokens itself: none are added. */
-static enum status chat_ids(struct router *router, const struct wire_generate *in,
-                            struct wire_u32s *out, char *why)
+static enum status read_chat(const struct prompt_reader *reader, struct tokenizer_workspace *work,
+                             int64_t now_unix_s, const struct wire_generate *in,
+                             struct wire_u32s *out, char *why)
 {
+    struct tmpl_value messages, vars;
     struct arena *arena;
     struct buf text;
     enum status status;
@@ -135,29 +134,28 @@ static enum status chat_ids(struct router *router, const struct wire_generate *i
                  in->roles.n, in->contents.n);
         return STATUS_INVALID;
     }
-    if (!router->cfg.tmpl) {
-        snprintf(why, WIRE_ERROR_MAX, "this model has no chat template: send text or tokens");
-        return STATUS_INVALID;
-    }
-    if (arena_create(CHAT_ARENA_CHUNK, CHAT_INPUT_MAX, &arena) != STATUS_OK) {
-        snprintf(why, WIRE_ERROR_MAX, "the router is out of memory");
+    snprintf(why, WIRE_ERROR_MAX, "the router is out of memory");
+    if (arena_create(CHAT_ARENA_CHUNK, CHAT_INPUT_MAX, &arena) != STATUS_OK)
         return STATUS_NO_MEMORY;
-    }
-    buf_init(&text, CHAT_OUTPUT_MAX);
-    status = chat_render(router, arena, in, &text, why);
+    buf_init(&text, PROMPT_TEXT_MAX);
+    status = chat_messages(arena, in, &messages, why);
     if (status == STATUS_OK)
-        status = encode(router, (const char *)buf_data(&text), buf_len(&text),
-                        TOKENIZER_PARSE_SPECIAL, out, why);
+        status = chat_vars(reader, arena, messages, &vars);
+    if (status == STATUS_OK)
+        status = prompt_render(reader, now_unix_s, &vars, &text, why);
+    if (status == STATUS_OK)
+        status = prompt_encode(reader, work, (const char *)buf_data(&text), buf_len(&text),
+                               TOKENIZER_PARSE_SPECIAL, out, why);
     buf_fini(&text);
     arena_destroy(arena);
     return status;
 }
 
-enum status router_prompt(struct router *router, const struct wire_generate *in,
-                          struct wire_u32s *out, char *why)
+enum status prompt_read(const struct prompt_reader *reader, struct tokenizer_workspace *work,
+                        int64_t now_unix_s, const struct wire_generate *in, struct wire_u32s *out,
+                        char *why)
 {
     const bool chat = in->roles.n > 0 || in->contents.n > 0;
-    enum status status = STATUS_OK;
 
     if ((in->tokens.n > 0) + (in->text.len > 0) + chat != 1) {
         snprintf(why, WIRE_ERROR_MAX,
@@ -166,13 +164,10 @@ enum status router_prompt(struct router *router, const struct wire_generate *in,
         return STATUS_INVALID;
     }
     if (chat)
-        status = chat_ids(router, in, out, why);
-    else if (in->text.len > 0)
-        status = encode(router, in->text.at, in->text.len, TOKENIZER_ADD_SPECIAL, out, why);
-    else
-        *out = in->tokens;
-    if (status != STATUS_OK)
-        return status;
-    return wire_ids_check(in->tokens.n > 0 ? "tokens" : "the prompt's ids", *out, router->cfg.vocab,
-                          why);
+        return read_chat(reader, work, now_unix_s, in, out, why);
+    if (in->text.len > 0)
+        return prompt_encode(reader, work, in->text.at, in->text.len, TOKENIZER_ADD_SPECIAL, out,
+                             why);
+    *out = in->tokens;
+    return wire_ids_check("tokens", *out, reader->vocab, why);
 }

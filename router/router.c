@@ -30,6 +30,12 @@ static enum status cfg_check(const struct router_cfg *cfg, const char **why_out)
     return STATUS_OK;
 }
 
+struct prompt_reader router_reader(const struct router_cfg *cfg)
+{
+    return (struct prompt_reader){
+        .tok = cfg->tok, .tmpl = cfg->tmpl, .tmpl_vars = cfg->tmpl_vars, .vocab = cfg->vocab};
+}
+
 enum status router_create(const struct router_cfg *cfg, struct router **out, const char **why_out)
 {
     const uint64_t hash_key[2] = {cfg->self, ~cfg->self};

@@ -25,13 +25,11 @@
  *   ENDED      all sent, or client gone     (none) */
 #pragma once
 
+#include "router/prompt.h"
 #include "wire/msg.h"
 #include "wire/out.h"
 
 struct router;
-struct template;
-struct tmpl_value;
-struct tokenizer;
 
 /* Which socket a link belongs to: what a client says is never taken for a node's word. */
 enum router_door { ROUTER_DOOR_CLIENT, ROUTER_DOOR_NODE };
@@ -59,6 +57,9 @@ struct router_cfg {
     uint32_t queue_ms;      /* longest wait in the queue before FULL */
     uint32_t resume_ms;     /* how long a stream waits for its client to come back */
 };
+
+/* What of it reads prompts. */
+struct prompt_reader router_reader(const struct router_cfg *cfg);
 
 /* INVALID with *why_out set to a constant sentence. */
 enum status router_create(const struct router_cfg *cfg, struct router **out, const char **why_out);

@@ -9,6 +9,8 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "router/clerk.h"
+#include "router/readings.h"
 
 #define SHELL_TICK_MS 25u
 #define SHELL_ARENA_BYTES (64u << 20)  /* arrays of one decoded message */
@@ -16,7 +18,8 @@
 #define SHELL_CLIENT_QUEUE_MAX 100000u /* messages to one client; over it it reads too slowly */
 #define SHELL_CLIENT_UNREAD_MAX 16u    /* of one client, each up to 8 MiB; more waits at its side */
 #define SHELL_LINGER_MS 1000u          /* the last answers, after a drain */
-#define SHELL_HEARTBEAT_MS 2000u       /* ZMTP pings: a client whose machine is gone */
+#define SHELL_RETRY_MS 1000u
+#define SHELL_HEARTBEAT_MS 2000u /* ZMTP pings: a client whose machine is gone */
 
 struct shell_door {
     struct router_shell *shell;
@@ -34,6 +37,8 @@ struct router_shell {
     struct loop_timer *tick;
     struct loop_timer *stats;
     struct arena *arena;
+    struct clerk *clerk;
+    struct readings *readings;
     struct router_counts told; /* by the last line of counts */
     bool hooked;
     bool ready;
@@ -80,7 +85,8 @@ static void flush(struct router_shell *shell)
         if (shell->cfg.on_ready)
             shell->cfg.on_ready(shell->cfg.ctx, ready);
     }
-    if (shell->draining && !shell->idle_told && router_idle(shell->core)) {
+    if (shell->draining && !shell->idle_told && router_idle(shell->core) &&
+        clerk_n_jobs(shell->clerk) == 0) {
         shell->idle_told = true;
         if (shell->cfg.on_idle)
             shell->cfg.on_idle(shell->cfg.ctx);
@@ -129,6 +135,53 @@ static void answer_malformed(struct shell_door *door, uint32_t link, enum status
         (void)zsock_send(door->sock, link, bytes, len);
 }
 
+/* ---- texts ---- */
+
+static void refuse(struct router_shell *shell, uint32_t link, const struct wire_msg *about,
+                   enum status code, uint32_t retry_ms, const char *why)
+{
+    uint8_t bytes[2 * WIRE_ERROR_MAX + 256];
+    struct wire_msg msg;
+    size_t len;
+
+    wire_msg_init(&msg, WIRE_KIND_FAILED);
+    msg.from = shell->cfg.core.self;
+    msg.failed.label = about->generate.label;
+    msg.failed.code = code;
+    msg.failed.text = wire_span_of(why);
+    msg.failed.retry_ms = retry_ms;
+    if (wire_msg_encode(&msg, bytes, sizeof(bytes), &len) == STATUS_OK)
+        (void)zsock_send(shell->doors[ROUTER_DOOR_CLIENT].sock, link, bytes, len);
+}
+
+/* The client may have gone meanwhile. */
+static void on_read(void *ctx, uint32_t link, const struct wire_msg *msg, enum status status,
+                    const char *why)
+{
+    struct router_shell *shell = ctx;
+
+    if (!zsock_has(shell->doors[ROUTER_DOOR_CLIENT].sock, link))
+        return;
+    if (status != STATUS_OK)
+        refuse(shell, link, msg, status, 0, why);
+    else
+        router_message(shell->core, ROUTER_DOOR_CLIENT, link, msg, loop_now_ns(shell->loop));
+}
+
+/* A request with text goes through the clerk first; as many wait for it as may wait for a node. */
+static void read_first(struct router_shell *shell, uint32_t link, const struct wire_msg *msg,
+                       const void *bytes, size_t len)
+{
+    const int64_t now_s =
+        (int64_t)(loop_now_ns(shell->loop) / NS_PER_S) + shell->cfg.core.unix_offset_s;
+
+    if (clerk_n_jobs(shell->clerk) >= shell->cfg.core.queue_max)
+        refuse(shell, link, msg, STATUS_FULL, SHELL_RETRY_MS,
+               "too many texts wait to be read: try again later");
+    else if (readings_post(shell->readings, link, bytes, len, now_s) != STATUS_OK)
+        refuse(shell, link, msg, STATUS_NO_MEMORY, SHELL_RETRY_MS, "the router is out of memory");
+}
+
 static void on_message(void *ctx, uint32_t link, const void *bytes, size_t len)
 {
     struct shell_door *door = ctx;
@@ -141,6 +194,9 @@ static void on_message(void *ctx, uint32_t link, const void *bytes, size_t len)
     status = wire_msg_decode(bytes, len, shell->arena, &msg, &why);
     if (status != STATUS_OK)
         answer_malformed(door, link, status, why);
+    else if (door->door == ROUTER_DOOR_CLIENT && msg.kind == WIRE_KIND_GENERATE &&
+             msg.generate.tokens.n == 0)
+        read_first(shell, link, &msg, bytes, len);
     else
         router_message(shell->core, door->door, link, &msg, loop_now_ns(shell->loop));
 }
@@ -212,6 +268,7 @@ static enum status door_open(struct router_shell *shell, enum router_door which,
 
 static enum status shell_init(struct router_shell *shell, char why[ROUTER_SHELL_WHY_MAX])
 {
+    const struct prompt_reader reader = router_reader(&shell->cfg.core);
     const char *core_why = "";
     enum status status = router_create(&shell->cfg.core, &shell->core, &core_why);
 
@@ -221,6 +278,9 @@ static enum status shell_init(struct router_shell *shell, char why[ROUTER_SHELL_
     }
     snprintf(why, ROUTER_SHELL_WHY_MAX, "out of memory");
     if ((status = arena_create(64 * 1024, SHELL_ARENA_BYTES, &shell->arena)) != STATUS_OK ||
+        (status = clerk_create(shell->loop, &shell->clerk)) != STATUS_OK ||
+        (status = readings_create(shell->clerk, &reader, on_read, shell, &shell->readings)) !=
+            STATUS_OK ||
         (status = loop_timer_create(shell->loop, on_tick, shell, &shell->tick)) != STATUS_OK ||
         (status = loop_timer_create(shell->loop, on_stats, shell, &shell->stats)) != STATUS_OK ||
         (status = loop_hook_add(shell->loop, on_sleep, shell)) != STATUS_OK)
@@ -266,6 +326,8 @@ void router_shell_close(struct router_shell *shell)
     loop_timer_destroy(shell->stats);
     for (size_t i = 0; i < 2; i++)
         zsock_close(shell->doors[i].sock);
+    clerk_destroy(shell->clerk);
+    readings_destroy(shell->readings);
     arena_destroy(shell->arena);
     router_destroy(shell->core);
     mem_free(shell);

@@ -190,12 +190,6 @@ bool router_tops_equal(const struct router_req *req, uint32_t idx, const struct 
 /* Puts those of the id at idx into the message. */
 void router_tops_fill(const struct router_req *req, uint32_t idx, struct wire_token *token);
 
-/* ---- prompt.c ---- */
-/* The ids of the prompt: the client's own array, or in the workspace. Else a sentence of at most
- * WIRE_ERROR_MAX bytes in why: INVALID, TOO_BIG, UNSUPPORTED, NO_MEMORY. */
-enum status router_prompt(struct router *router, const struct wire_generate *in,
-                          struct wire_u32s *out, char *why);
-
 /* ---- clients.c ---- */
 void router_client_message(struct router *router, uint32_t link, const struct wire_msg *msg,
                            uint64_t now_ns);
