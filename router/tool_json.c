@@ -65,10 +65,11 @@ static enum tool_json_result value_done(struct tool_json *json)
 
 static enum tool_json_result open_container(struct tool_json *json, bool object)
 {
-    const uint64_t bit = UINT64_C(1) << json->depth;
+    uint64_t bit;
 
     if (json->depth == TOOL_JSON_DEPTH_MAX)
         return TOOL_JSON_BAD;
+    bit = UINT64_C(1) << json->depth;
     json->objects = object ? json->objects | bit : json->objects & ~bit;
     json->depth++;
     return to(json, object ? FIRST_KEY : FIRST_ITEM);
