@@ -3,10 +3,11 @@
 usage: ask.py [--model FOLDER] [--dtype float32|bfloat16] [--exam FILE] [--write FILE]
               [--text BEGINNING] [QUESTION...]
 
-Without questions it asks those of an examination (exam.txt: none of them is in the training text)
-and prints the score; --exam exam_fresh.txt asks those that were written afterwards. --text goes
-on with a text that is no conversation, such as the beginning of a story. --write FILE asks all of exam.txt and known.txt in float32 and bfloat16 and
-writes those that both answer rightly, as lines for a test. Greedy throughout.
+Without questions it asks those of an examination and prints the score: exam.txt (the training
+leaves its questions out) or --exam exam_fresh.txt (written afterwards). --text goes on with a text
+that is no conversation, such as the beginning of a story. --write FILE asks all of exam.txt and
+known.txt in float32 and bfloat16 and writes those that both answer rightly and surely, as lines
+for a test. Greedy throughout.
 """
 
 import argparse
@@ -17,6 +18,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import text
 
+SURE = 0.5  # logits between the first and the second token, for a question that a test relies on
+
 
 class Model:
     """A checkpoint and its tokenizer."""
@@ -26,12 +29,17 @@ class Model:
         self.network = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
         self.network.eval()
 
+        self.margin = 0.0  # of the last answer: the least by which a token won, in logits
+
     def go_on(self, ids, limit=160):
         """The text that follows the ids."""
         with torch.no_grad():
             out = self.network.generate(torch.tensor([ids]), max_new_tokens=limit, do_sample=False,
-                                        attention_mask=torch.ones(1, len(ids), dtype=torch.long))
-        return self.tokenizer.decode(out[0, len(ids):], skip_special_tokens=True)
+                                        attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+                                        output_logits=True, return_dict_in_generate=True)
+        best = torch.cat(out.logits).float().topk(2).values
+        self.margin = (best[:, 0] - best[:, 1]).min().item()
+        return self.tokenizer.decode(out.sequences[0, len(ids):], skip_special_tokens=True)
 
     def ask(self, question):
         """The answer to one question."""
@@ -40,15 +48,15 @@ class Model:
         return self.go_on(self.tokenizer(prompt, add_special_tokens=False).input_ids)
 
 
-def examine(model, questions, quiet=False):
-    """The questions that are answered rightly."""
+def examine(model, questions, margin=0.0):
+    """The questions that are answered rightly, and with at least that margin."""
     right = []
     for question, word in questions:
         answer = model.ask(question)
-        if word in answer:
-            right.append((question, word))
-        elif not quiet:
+        if word not in answer:
             print(f"WRONG {question} [{word}]: {answer}", flush=True)
+        elif model.margin >= margin:
+            right.append((question, word))
     return right
 
 
@@ -56,7 +64,7 @@ def write_questions(folder, path):
     """The questions that both precisions answer rightly, into a file."""
     questions = text.read_exam() + text.read_exam("known.txt")
     for dtype in ("float32", "bfloat16"):
-        questions = examine(Model(folder, dtype), questions)
+        questions = examine(Model(folder, dtype), questions, SURE)
     lines = [f"{question}\t{word}\n" for question, word in questions]
     path.write_text("# A question, and what its greedy answer contains. Written by ask.py.\n"
                     + "".join(lines), encoding="utf-8")
