@@ -86,10 +86,10 @@ class Fleet:
                     return line[len(b"ready clients="):].decode()
             if not more:
                 break
-        self.process.kill()
-        self.process.wait()
         with open(self.log.name, encoding="utf-8", errors="replace") as log:
-            raise AssertionError(f"the fleet did not get ready: {text!r}\n{log.read()[-4000:]}")
+            why = f"the fleet did not get ready: {text!r}\n{log.read()[-4000:]}"
+        self.stop()
+        raise AssertionError(why)
 
     def stop(self):
         """Its exit status."""
