@@ -175,14 +175,14 @@ static enum status run_once(struct engine_bench *bench, const struct plan *plan,
 static enum status run_plan(struct engine_bench *bench, const struct plan *plan, double *best_s,
                             struct sums *sums)
 {
+    enum status status = rig_run(bench->rig, &plan->steps[0]); /* memory is touched */
+
     *sums = (struct sums){.best_s = 0};
     peaks_restart(bench->peaks);
-    for (uint32_t run = 0; run < bench->n_runs; run++) {
-        const enum status status = run_once(bench, plan, best_s, sums);
-
-        if (status != STATUS_OK)
-            return status;
-    }
+    for (uint32_t run = 0; status == STATUS_OK && run < bench->n_runs; run++)
+        status = run_once(bench, plan, best_s, sums);
+    if (status != STATUS_OK)
+        return status;
     peaks_enough(bench->peaks);
     for (uint32_t i = plan->n - plan->n_timed; i < plan->n; i++) {
         sums->best_s += best_s[i];

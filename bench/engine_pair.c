@@ -89,9 +89,14 @@ static void child(const struct bench_options *options, enum side side, struct la
     _exit(1);
 }
 
+/* A child has failed, or is no more: while it is measured it never ends by itself. */
 static bool lanes_failed(struct lane *lanes)
 {
-    return atomic_load(&lanes[SIDE_PREFILL].failed) || atomic_load(&lanes[SIDE_DECODE].failed);
+    siginfo_t ended = {.si_pid = 0};
+
+    (void)waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT);
+    return ended.si_pid != 0 || atomic_load(&lanes[SIDE_PREFILL].failed) ||
+           atomic_load(&lanes[SIDE_DECODE].failed);
 }
 
 static bool has_enough(struct lane *lanes, const bool works[N_SIDES])
@@ -189,6 +194,19 @@ static const struct shares *median(const struct shares *rounds, uint32_t n)
     return &rounds[0];
 }
 
+/* Both have loaded, and computed once. */
+static bool wait_ready(struct lane *lanes)
+{
+    const uint64_t end_ns = now_ns() + STARTING_MS * NS_PER_MS;
+
+    while (!atomic_load(&lanes[SIDE_PREFILL].ready) || !atomic_load(&lanes[SIDE_DECODE].ready)) {
+        if (lanes_failed(lanes) || now_ns() >= end_ns)
+            return false;
+        sleep_ms(LOOK_MS);
+    }
+    return !lanes_failed(lanes);
+}
+
 static enum status run_rounds(const struct bench_options *options, struct report *report,
                               struct lane *lanes)
 {
@@ -197,14 +215,10 @@ static enum status run_rounds(const struct bench_options *options, struct report
     struct shares rounds[ROUNDS_MAX];
     enum status status = STATUS_OK;
 
-    for (uint32_t waited_ms = 0; waited_ms < STARTING_MS && !lanes_failed(lanes);
-         waited_ms += LOOK_MS) {
-        if (atomic_load(&lanes[SIDE_PREFILL].ready) && atomic_load(&lanes[SIDE_DECODE].ready))
-            break;
-        sleep_ms(LOOK_MS);
-    }
+    if (!wait_ready(lanes))
+        return lanes_failed(lanes) ? STATUS_LOST : STATUS_DEADLINE;
     for (uint32_t i = 0; i < n && status == STATUS_OK; i++)
-        status = lanes_failed(lanes) ? STATUS_LOST : measure(lanes, ms, &rounds[i]);
+        status = measure(lanes, ms, &rounds[i]);
     if (status == STATUS_OK) {
         report_note(report, "two processes on the same CPUs, the median of %u rounds", n);
         print(report, median(rounds, n));

@@ -20,7 +20,7 @@
 #define SLICE_TASKS 64u
 #define DOT_ROUNDS 10000u
 #define DOT_TASKS 64u
-#define SLICES_ENOUGH 20u
+#define SLICES_ENOUGH 40u
 #define SETTLE_NS 100000
 #define HUGE_PAGE ((size_t)2 << 20)
 
