@@ -490,14 +490,41 @@ static void demo_comes_with_the_program(void **state)
     setenv("BATON_BUILD", build, 1);
 }
 
+/* configs/local.yaml as it is, but for its port: it serves the demo model, which knows the answer
+ * to the one question that everybody asks first. */
+static void demo_answers(void **state)
+{
+    char config[PATH_ROOM], endpoint[128];
+    struct run *up;
+
+    (void)state;
+    snprintf(config, sizeof(config), "%s/configs/local.yaml", getenv("BATON_ROOT"));
+    assert_int_equal(run_once(out, err, ROOM, "check-config", config, NULL), 0);
+    assert_non_null(strstr(out, "model demo"));
+    up = run_start("up", run_file("fleet.yaml", "model: demo\n" NODES), NULL);
+    run_clients(up, endpoint, sizeof(endpoint));
+    assert_int_equal(run_once(out, err, ROOM, "chat", "--config", in_folder("fleet.yaml"),
+                              "--connect", endpoint, "What is a KV cache?", NULL),
+                     0);
+    assert_non_null(strstr(out, "keys and values"));
+    assert_non_null(strstr(err, "stop after "));
+    assert_int_equal(run_stop(up, SIGTERM), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tokens_are_the_question),  cmocka_unit_test(tokens_outlive_their_node),
-        cmocka_unit_test(float32_is_another_model), cmocka_unit_test(chats_are_templated),
-        cmocka_unit_test(no_template_no_chat),      cmocka_unit_test(wrong_paths),
-        cmocka_unit_test(broken_checkpoints),       cmocka_unit_test(sizes_together),
-        cmocka_unit_test(a_node_says_why),          cmocka_unit_test(demo_comes_with_the_program),
+        cmocka_unit_test(tokens_are_the_question),
+        cmocka_unit_test(tokens_outlive_their_node),
+        cmocka_unit_test(float32_is_another_model),
+        cmocka_unit_test(chats_are_templated),
+        cmocka_unit_test(no_template_no_chat),
+        cmocka_unit_test(wrong_paths),
+        cmocka_unit_test(broken_checkpoints),
+        cmocka_unit_test(sizes_together),
+        cmocka_unit_test(a_node_says_why),
+        cmocka_unit_test(demo_comes_with_the_program),
+        cmocka_unit_test(demo_answers),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
