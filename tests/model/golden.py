@@ -55,7 +55,7 @@ def load_without(root, folder, name, config, change):
         model = load(folder)
         change(model)
         return model
-    other = os.path.join(root, name.replace(" ", "_"))
+    other = os.path.join(root, "".join(filter(str.isalnum, name)))
     if not os.path.exists(other):
         write_config(other, {**config, **change})
         os.symlink(os.path.join(folder, "model.safetensors"),

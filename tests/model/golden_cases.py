@@ -40,7 +40,8 @@ CONFIGS = {
     "qwen3": family("qwen3", "Qwen3ForCausalLM", head_dim=32, rope_theta=1000000.0),
     "gemma2": family("gemma2", "Gemma2ForCausalLM", **{
         **GEMMA, "num_hidden_layers": 2, "hidden_size": 96, "head_dim": 32,
-        "query_pre_attn_scalar": 24, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0}),
+        "query_pre_attn_scalar": 24, "attn_logit_softcapping": 2.0,
+        "final_logit_softcapping": 3.0}),
     "gemma3": family("gemma3_text", "Gemma3ForCausalLM", **{
         **GEMMA, "hidden_size": 80, "head_dim": 16, "query_pre_attn_scalar": 20,
         "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0,
@@ -97,6 +98,10 @@ def drop_adds_one(model):
         module.weight.sub_(1)
 
 
+def drop_attention_factor(model):
+    model.model.rotary_emb.attention_scaling = 1.0
+
+
 def rope(**fields):
     return {"rope_scaling": {**LONGROPE, **fields}}
 
@@ -130,12 +135,12 @@ WITHOUT = {
                "local rope": {"rope_local_base_freq": 1000000.0}},
     "phi3": WINDOWS,
     "phi3_long": {"rope scaling": {"rope_scaling": None}, "long factors": rope(long_factor=SHORT),
-                  "attention factor": rope(attention_factor=1.0),
+                  "attention factor": drop_attention_factor,
                   "partial rotation": {"partial_rotary_factor": 1.0,
                                        **rope(long_factor=LONG + [1.0] * 4,
                                               short_factor=SHORT + [1.0] * 4)}},
     "phi3_short": {"short factors": rope(short_factor=LONG),
-                   "attention factor": rope(attention_factor=1.0)},
+                   "attention factor": drop_attention_factor},
     "mixtral": {"one expert": {"num_experts_per_tok": 1}},
     "qwen3_moe": {"one expert": {"num_experts_per_tok": 1}, **QK_NORM,
                   "weights of all experts": {"norm_topk_prob": True}},
