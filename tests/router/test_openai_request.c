@@ -324,28 +324,55 @@ static void template_keeps_what_the_model_brings(void **state)
 
 /* ---- limits ---- */
 
-#define RICH                                                                                       \
-    "{" HI ",\"tools\":[" TOOL "],\"stop\":[\"a\"],\"logit_bias\":{\"1\":1},\"bad_words\":"        \
-    "[\"b\"],\"zzz\":1,\"stop_token_ids\":[1],\"model\":\"m\",\"reasoning_effort\":\"low\"}"
+/* Each ends with another field: what fails last must not be forgotten. */
+static const struct {
+    enum openai_api api;
+    const char *body;
+} rich[] = {
+    {OPENAI_CHAT, "{\"tools\":[" TOOL "],\"stop\":[\"a\"]," HI "}"},
+    {OPENAI_CHAT, "{" HI ",\"tools\":[" TOOL "]}"},
+    {OPENAI_CHAT, "{" HI ",\"zzz\":1}"},
+    {OPENAI_CHAT, "{" HI ",\"stop\":[\"a\",\"b\"]}"},
+    {OPENAI_CHAT, "{" HI ",\"logit_bias\":{\"1\":1,\"2\":2}}"},
+    {OPENAI_CHAT, "{" HI ",\"stop_token_ids\":[1]}"},
+    {OPENAI_CHAT, "{" HI ",\"chat_template_kwargs\":{\"a\":{\"b\":[\"c\"]}}}"},
+    {OPENAI_CHAT,
+     "{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\","
+     "\"arguments\":\"{}\"}}]}]}"},
+    {OPENAI_CHAT,
+     "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}]}"},
+    {OPENAI_COMPLETIONS, "{\"prompt\":[\"a\",\"b\"],\"bad_words\":\"x\"}"},
+    {OPENAI_COMPLETIONS, "{\"prompt\":[[1],[2]]}"},
+    {OPENAI_DETOKENIZE, "{\"tokens\":[1]}"},
+};
 
 /* Every allocation of ours fails once: an error each time, nothing leaks, nothing is half read. */
 static void lack_of_memory_is_an_error(void **state)
 {
-    struct arena *own;
-    enum status status = STATUS_NO_MEMORY;
-
     (void)state;
-    for (int64_t n = 1; status != STATUS_OK; n++) {
-        assert_true(n < 1000);
-        assert_int_equal(STATUS_OK, arena_create(16, 1 << 20, &own)); /* a chunk for each */
-        mem_fail_after(n);
-        status = openai_request_read(NULL, OPENAI_CHAT, RICH, strlen(RICH), own, &error, &req);
-        mem_fail_after(MEM_FAIL_NEVER);
-        if (status != STATUS_OK) {
-            assert_int_equal(STATUS_TOO_BIG, status);
-            assert_int_equal(413, error.http);
+    for (size_t i = 0; i < sizeof(rich) / sizeof(rich[0]); i++) {
+        enum status status = STATUS_NO_MEMORY;
+        struct arena *own;
+        size_t used;
+
+        arena_reset(arena);
+        read_with(NULL, rich[i].api, rich[i].body);
+        used = arena_used_bytes(arena);
+        for (int64_t n = 0; status != STATUS_OK; n++) {
+            assert_true(n < 1000);
+            assert_int_equal(STATUS_OK, arena_create(16, 1 << 20, &own)); /* a chunk for each */
+            mem_fail_after(n);
+            status = openai_request_read(NULL, rich[i].api, rich[i].body, strlen(rich[i].body), own,
+                                         &error, &req);
+            mem_fail_after(MEM_FAIL_NEVER);
+            if (status != STATUS_OK) {
+                assert_int_equal(STATUS_TOO_BIG, status);
+                assert_int_equal(413, error.http);
+            } else {
+                assert_int_equal(used, arena_used_bytes(own)); /* all of it */
+            }
+            arena_destroy(own);
         }
-        arena_destroy(own);
     }
 }
 
