@@ -34,8 +34,9 @@ static const struct rig_step units[N_SIDES] = {
 
 struct lane {
     _Atomic bool ready, failed, go, busy;
-    _Atomic uint64_t first_ns, last_ns; /* ends of the first and last unit of this phase */
-    _Atomic uint32_t n_units;           /* that ended after the first */
+    /* Ends of the first and last unit of this phase, and what the process had computed by then. */
+    _Atomic uint64_t first_ns, last_ns, first_cpu_ns, last_cpu_ns;
+    _Atomic uint32_t n_units; /* that ended after the first */
 };
 
 static uint64_t now_ns(void)
@@ -43,6 +44,14 @@ static uint64_t now_ns(void)
     const struct clock clock = clock_monotonic();
 
     return clock_now_ns(&clock);
+}
+
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
 static void sleep_ms(uint32_t ms)
@@ -62,8 +71,9 @@ static enum status work(struct rig *rig, const struct rig_step *unit, struct lan
 
         if (status != STATUS_OK)
             return status;
-        atomic_store(n++ == 0 ? &lane->first_ns : &lane->last_ns, now_ns());
-        atomic_store(&lane->n_units, n - 1);
+        atomic_store(n == 0 ? &lane->first_ns : &lane->last_ns, now_ns());
+        atomic_store(n == 0 ? &lane->first_cpu_ns : &lane->last_cpu_ns, cpu_ns());
+        atomic_store(&lane->n_units, n++);
     }
     return STATUS_OK;
 }
@@ -107,9 +117,14 @@ static bool has_enough(struct lane *lanes, const bool works[N_SIDES])
     return true;
 }
 
-/* Lets the sides work, at least for so long; gives the units a second of each. */
+/* What a side did in a phase. */
+struct work_done {
+    double units, wall_s, cpu_s;
+};
+
+/* Lets the sides work, at least for so long. */
 static enum status phase(struct lane *lanes, const bool works[N_SIDES], uint32_t ms,
-                         double rates[N_SIDES])
+                         struct work_done done[N_SIDES])
 {
     const uint64_t end_ns = now_ns() + ms * NS_PER_MS;
 
@@ -121,11 +136,14 @@ static enum status phase(struct lane *lanes, const bool works[N_SIDES], uint32_t
     while ((now_ns() < end_ns || !has_enough(lanes, works)) && !lanes_failed(lanes))
         sleep_ms(LOOK_MS);
     for (int i = 0; i < N_SIDES; i++) { /* before either stops: what it does alone is no share */
-        const uint32_t n = atomic_load(&lanes[i].n_units);
-        const uint64_t last_ns = atomic_load(&lanes[i].last_ns);
-        const double seconds = (double)(last_ns - atomic_load(&lanes[i].first_ns)) / NS_PER_S;
+        struct lane *lane = &lanes[i];
+        const uint64_t cpu = atomic_load(&lane->last_cpu_ns) - atomic_load(&lane->first_cpu_ns);
 
-        rates[i] = works[i] ? n / seconds : 0;
+        if (works[i])
+            done[i] = (struct work_done){
+                atomic_load(&lane->n_units),
+                (double)(atomic_load(&lane->last_ns) - atomic_load(&lane->first_ns)) / NS_PER_S,
+                (double)cpu / NS_PER_S};
     }
     for (int i = 0; i < N_SIDES; i++)
         atomic_store(&lanes[i].go, false);
@@ -136,25 +154,48 @@ static enum status phase(struct lane *lanes, const bool works[N_SIDES], uint32_t
 }
 
 struct shares {
-    double alone[N_SIDES], together[N_SIDES], sum;
+    double alone[N_SIDES], together[N_SIDES]; /* units a second */
+    double sum;
 };
 
-static enum status measure(struct lane *lanes, uint32_t ms, struct shares *out)
+/* By the wall: what each side does of what it does alone. By CPU time, for a machine that others
+ * use: the time that the work would have taken alone, of the time that it took. */
+static struct shares compare(const struct work_done *alone, const struct work_done *together,
+                             bool cpu, uint32_t n_threads)
+{
+    struct shares shares = {.sum = 0};
+    double needed_s = 0, taken_s = 0;
+
+    for (int i = 0; i < N_SIDES; i++) {
+        const struct work_done *a = &alone[i], *t = &together[i];
+
+        shares.alone[i] = a->units / (cpu ? a->cpu_s / n_threads : a->wall_s);
+        shares.together[i] = t->units / (cpu ? t->cpu_s / n_threads : t->wall_s);
+        shares.sum += shares.together[i] / shares.alone[i];
+        needed_s += t->units * a->cpu_s / a->units;
+        taken_s += t->cpu_s;
+    }
+    if (cpu)
+        shares.sum = needed_s / taken_s;
+    return shares;
+}
+
+static enum status measure(struct lane *lanes, const struct bench_options *options,
+                           struct shares *out)
 {
     static const bool only_prefill[N_SIDES] = {true, false}, only_decode[N_SIDES] = {false, true};
     static const bool both[N_SIDES] = {true, true};
-    double rates[N_SIDES];
-    enum status status = phase(lanes, only_prefill, ms, rates);
+    const uint32_t ms = PHASE_SLICES * options->slice_ms;
+    struct work_done alone[N_SIDES], together[N_SIDES];
+    enum status status = phase(lanes, only_prefill, ms, alone);
 
-    out->alone[SIDE_PREFILL] = rates[SIDE_PREFILL];
     if (status == STATUS_OK)
-        status = phase(lanes, only_decode, ms, rates);
-    out->alone[SIDE_DECODE] = rates[SIDE_DECODE];
+        status = phase(lanes, only_decode, ms, alone);
     if (status == STATUS_OK)
-        status = phase(lanes, both, ms, out->together);
-    out->sum = 0;
-    for (int i = 0; i < N_SIDES && status == STATUS_OK; i++)
-        out->sum += out->together[i] / out->alone[i];
+        status = phase(lanes, both, ms, together);
+    if (status == STATUS_OK)
+        *out = compare(alone, together, options->cpu_time,
+                       options->n_threads ? options->n_threads : 1);
     return status;
 }
 
@@ -211,16 +252,16 @@ static enum status run_rounds(const struct bench_options *options, struct report
                               struct lane *lanes)
 {
     const uint32_t n = options->n_slices < ROUNDS_MAX ? options->n_slices : ROUNDS_MAX;
-    const uint32_t ms = PHASE_SLICES * options->slice_ms;
     struct shares rounds[ROUNDS_MAX];
     enum status status = STATUS_OK;
 
     if (!wait_ready(lanes))
         return lanes_failed(lanes) ? STATUS_LOST : STATUS_DEADLINE;
     for (uint32_t i = 0; i < n && status == STATUS_OK; i++)
-        status = measure(lanes, ms, &rounds[i]);
+        status = measure(lanes, options, &rounds[i]);
     if (status == STATUS_OK) {
-        report_note(report, "two processes on the same CPUs, the median of %u rounds", n);
+        report_note(report, "two processes on the same CPUs, %s, the median of %u rounds",
+                    options->cpu_time ? "CPU time" : "wall time", n);
         print(report, median(rounds, n));
     }
     return status;
