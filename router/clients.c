@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "router/answer_text.h"
 #include "router/prompt.h"
 #include "router/state.h"
 #include "wire/sampling.h"
@@ -37,7 +38,8 @@ static void refuse(struct router *router, uint32_t link, const struct wire_msg *
 
 void router_req_memory_free(struct router_req *req)
 {
-    detokenizer_destroy(req->detok);
+    answer_text_destroy(req->writer);
+    answer_text_destroy(req->watcher);
     mem_free(req->memory);
 }
 
@@ -53,33 +55,9 @@ static void req_free(struct router *router, struct router_req *req)
     router->free_reqs[router->n_free_reqs++] = idx;
 }
 
-/* The text of the next id: whole characters only; with the last id also what was held back. A stop
- * id leaves no text of its own. */
-static enum status token_text(struct router_req *req, char *out, size_t max, size_t *len_out)
-{
-    const bool last = req->end[0] && req->n_sent + 1 == req->n_emitted;
-    enum status status = STATUS_OK;
-    const char *text = "";
-    size_t len = 0;
-
-    if (!last || strcmp(req->end, "stop") != 0)
-        status = detokenizer_push(req->detok, req->emitted[req->n_sent], &text, &len);
-    if (status != STATUS_OK || len > max)
-        return status != STATUS_OK ? status : STATUS_TOO_BIG;
-    memcpy(out, text, len);
-    *len_out = len;
-    if (!last)
-        return STATUS_OK;
-    status = detokenizer_flush(req->detok, &text, &len);
-    if (status != STATUS_OK || len > max - *len_out)
-        return status != STATUS_OK ? status : STATUS_TOO_BIG;
-    memcpy(out + *len_out, text, len);
-    *len_out += len;
-    return STATUS_OK;
-}
-
 static enum status post_token(struct router *router, struct router_req *req)
 {
+    const bool last = req->end[0] && req->n_sent + 1 == req->n_emitted;
     char text[WIRE_PIECE_MAX];
     struct wire_msg msg;
     enum status status;
@@ -91,11 +69,21 @@ static enum status post_token(struct router *router, struct router_req *req)
     msg.token.index = req->n_sent;
     msg.token.token = req->emitted[req->n_sent];
     router_tops_fill(req, req->n_sent, &msg.token);
-    if (req->n_sent + 1 == req->n_emitted)
+    if (last)
         msg.token.end = wire_span_of(req->end);
     msg.token.text.at = text;
-    status = token_text(req, text, sizeof(text), &msg.token.text.len);
+    status = answer_text_take(req->writer, msg.token.token, last ? req->said : WIRE_END_NONE, text,
+                              &msg.token.text.len);
     return status == STATUS_OK ? post(router, req->client, &msg) : status;
+}
+
+/* What has stopped the answer: a stop string, a stop or end id, or neither. */
+static void stop_fill(const struct router_req *req, struct wire_done *done)
+{
+    if (req->watcher && answer_text_stopped(req->watcher, &done->stop_text))
+        return;
+    if (req->said == WIRE_END_STOP)
+        done->stop_id = req->emitted[req->n_emitted - 1];
 }
 
 static bool post_end(struct router *router, struct router_req *req)
@@ -108,6 +96,7 @@ static bool post_end(struct router *router, struct router_req *req)
         msg.done.reason = wire_span_of(req->reason);
         msg.done.n_tokens = req->n_emitted;
         msg.done.seed = req->seed;
+        stop_fill(req, &msg.done);
         msg.done.fingerprint = wire_span_of(router->numerics);
         msg.done.ledger = req->ledger;
         msg.done.ledger.transfer_path = wire_span_of(req->path);
@@ -221,22 +210,33 @@ void router_client_link_down(struct router *router, uint32_t link, uint64_t now_
 
 /* ---- admission ---- */
 
-/* One allocation for all that grows with the request; it dies with it. */
-static enum status req_memory(struct router *router, struct router_req *req,
-                              const struct wire_u32s *prompt, const struct wire_sampling *sampling)
+static enum status req_texts(struct router *router, struct router_req *req,
+                             const struct wire_generate *in)
 {
+    const struct tokenizer *tok = router->cfg.tok;
+    enum status status = answer_text_create(tok, in, &req->writer);
+
+    if (status == STATUS_OK && in->stop.n > 0)
+        status = answer_text_create(tok, in, &req->watcher);
+    return status;
+}
+
+/* One allocation for all that grows with the request, and its texts; they die with it. */
+static enum status req_memory(struct router *router, struct router_req *req,
+                              const struct wire_u32s *prompt, const struct wire_generate *in)
+{
+    const struct wire_sampling *sampling = &in->sampling;
     const size_t n = sampling->max_tokens, n_tops = n * sampling->logprobs;
     const size_t sampling_bytes = wire_sampling_bytes(sampling);
     uint8_t *at = mem_alloc(sampling_bytes + (n + n_tops) * (sizeof(double) + sizeof(uint32_t)) +
                             prompt->n * sizeof(uint32_t) + n);
 
-    if (!at)
-        return STATUS_NO_MEMORY;
-    if (detokenizer_create(router->cfg.tok, true, &req->detok) != STATUS_OK) {
-        mem_free(at);
+    req->memory = at;
+    if (!at || req_texts(router, req, in) != STATUS_OK) {
+        router_req_memory_free(req);
+        *req = (struct router_req){.used = false};
         return STATUS_NO_MEMORY;
     }
-    req->memory = at;
     req->sampling = wire_sampling_copy(sampling, at);
     req->logprobs = (double *)(void *)(at + sampling_bytes);
     req->top_logprobs = req->logprobs + n;
@@ -326,10 +326,13 @@ static enum status admission(struct router *router, const struct wire_generate *
 {
     const struct wire_sampling *sampling = &in->sampling;
     const uint32_t len_max = len_limit(router);
+    enum status status;
 
     *retry_ms_out = 0;
     if (wire_sampling_check(sampling, router->cfg.vocab, text) != STATUS_OK)
         return STATUS_INVALID;
+    if ((status = answer_text_check(in, text)) != STATUS_OK)
+        return status;
     if (len_max > 0 && prompt->n + sampling->max_tokens > len_max) {
         snprintf(text, WIRE_ERROR_MAX,
                  "prompt of %zu tokens and max_tokens %u are over this fleet's longest sequence, "
@@ -391,7 +394,7 @@ static void take_generate(struct router *router, uint32_t link, const struct wir
         return;
     }
     req = &router->reqs[router->free_reqs[router->n_free_reqs - 1]];
-    if (req_memory(router, req, &prompt, &in->sampling) != STATUS_OK) {
+    if (req_memory(router, req, &prompt, in) != STATUS_OK) {
         router->counts.refused++;
         refuse(router, link, msg, STATUS_NO_MEMORY, ROUTER_BEAT_MS, "the router is out of memory");
         return;
@@ -429,22 +432,27 @@ static struct router_req *req_of_client(struct router *router, const struct wire
 }
 
 /* Brings the text's state to before the token `next`. */
-static bool text_rewind(struct router_req *req, uint32_t next)
+static enum status text_rewind(struct router_req *req, uint32_t next)
 {
-    const char *text;
+    char text[WIRE_PIECE_MAX];
     size_t len;
 
-    detokenizer_reset(req->detok);
-    for (req->n_sent = 0; req->n_sent < next; req->n_sent++)
-        if (detokenizer_push(req->detok, req->emitted[req->n_sent], &text, &len) != STATUS_OK)
-            return false;
-    return true;
+    answer_text_reset(req->writer);
+    for (req->n_sent = 0; req->n_sent < next; req->n_sent++) {
+        const uint32_t id = req->emitted[req->n_sent];
+        const enum status status = answer_text_take(req->writer, id, WIRE_END_NONE, text, &len);
+
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
 }
 
 static void take_attach(struct router *router, uint32_t link, const struct wire_msg *msg,
                         uint64_t now_ns)
 {
     struct router_req *req = req_of_client(router, msg, &msg->attach.resume);
+    enum status status;
 
     if (!req) {
         refuse(router, link, msg, STATUS_NOT_FOUND, 0,
@@ -456,8 +464,9 @@ static void take_attach(struct router *router, uint32_t link, const struct wire_
         return;
     }
     req->client = link;
-    if (!text_rewind(req, msg->attach.next)) {
-        no_text(router, req, STATUS_NO_MEMORY, now_ns);
+    status = text_rewind(req, msg->attach.next);
+    if (status != STATUS_OK) {
+        no_text(router, req, status, now_ns);
         return;
     }
     req->limited = msg->attach.credits > 0;

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "router/answer_text.h"
 #include "router/state.h"
 #include "wire/kvgeom.h"
 #include "wire/plant.h"
@@ -100,6 +101,38 @@ static bool end_sound(const struct router_req *req, uint32_t index, struct wire_
            (wire_span_equal(end, wire_span_of("length")) && index + 1 == req->sampling.max_tokens);
 }
 
+/* Puts the id behind the others. False: it could not be read as text, or it is the last one of the
+ * answer because a stop string is complete with it. What a node has computed behind it is of an
+ * ended request then, and nothing of it is kept that could be submitted again. */
+static bool append_id(struct router *router, struct router_req *req, const struct wire_token *token,
+                      uint64_t now_ns)
+{
+    const enum wire_end said = wire_end_code(token->end);
+    char text[WIRE_PIECE_MAX];
+    size_t len;
+
+    if (req->watcher) {
+        const enum status status = answer_text_take(req->watcher, token->token, said, text, &len);
+
+        if (status != STATUS_OK) {
+            router_req_end(router, req, status, NULL, now_ns);
+            return false;
+        }
+    }
+    if (req->n_emitted == 0)
+        req->ledger.first_token_us = (now_ns - req->admitted_ns) / NS_PER_US;
+    req->emitted[req->n_emitted++] = token->token;
+    snprintf(req->end, sizeof(req->end), "%s", wire_end_name(said));
+    req->said = said;
+    router->counts.tokens++;
+    if (!req->watcher || !answer_text_stopped(req->watcher, NULL) || PLANTED(26))
+        return true;
+    snprintf(req->end, sizeof(req->end), "%s", wire_end_name(WIRE_END_STOP));
+    memcpy(req->reason, req->end, sizeof(req->end));
+    router_req_end(router, req, STATUS_DONE, NULL, now_ns);
+    return false;
+}
+
 /* Takes the id at its place in the stream, once. False: the request has ended or starts again. */
 static bool take_id(struct router *router, struct router_req *req, const struct wire_token *token,
                     uint64_t now_ns)
@@ -129,13 +162,7 @@ static bool take_id(struct router *router, struct router_req *req, const struct 
         retry(router, req, STATUS_PROTOCOL, now_ns);
         return false;
     }
-    if (req->n_emitted == 0)
-        req->ledger.first_token_us = (now_ns - req->admitted_ns) / NS_PER_US;
-    req->emitted[req->n_emitted++] = token->token;
-    if (token->end.len > 0) /* req->end is empty here: nothing comes after an end */
-        snprintf(req->end, sizeof(req->end), "%.*s", (int)token->end.len, token->end.at);
-    router->counts.tokens++;
-    return true;
+    return append_id(router, req, token, now_ns);
 }
 
 static void take_first(struct router *router, struct router_req *req,

@@ -19,6 +19,8 @@
  *   HANDOVER   P lost, no D asked           QUEUED     a new attempt
  *   DECODE     D failed or lost             QUEUED     a new attempt with the emitted ids
  *   any        done                         ENDED      the other node is told to forget
+ *   any        a token completes a stop     ENDED      both nodes are told to forget; what they
+ *              string                                  computed behind it is dropped
  *   any        cancel, deadline, gave up,   ENDED      both nodes are told to forget
  *              TOO_BIG, INVALID, two tokens
  *              for one place, two crashes

@@ -63,8 +63,9 @@ struct router_req {
     uint64_t beat_ns;
 
     /* the job */
-    struct detokenizer *detok; /* has taken the ids before n_sent */
-    void *memory;              /* holds the arrays below */
+    struct answer_text *writer;  /* has taken the ids before n_sent */
+    struct answer_text *watcher; /* has taken all that came; NULL: no stop strings */
+    void *memory;                /* holds the arrays below */
     uint32_t *prompt;
     uint32_t *emitted;    /* [sampling.max_tokens] */
     double *logprobs;     /* [sampling.max_tokens] */
@@ -91,7 +92,8 @@ struct router_req {
     uint64_t order;       /* of admission */
 
     /* how it ended */
-    char end[16]; /* told with the last token; empty: more to come */
+    char end[16];       /* told with the last token; empty: more to come */
+    enum wire_end said; /* what the node said with the last token */
     enum status code;
     char reason[WIRE_ERROR_MAX + 1];
     uint32_t retry_ms;

@@ -191,3 +191,9 @@ bool stop_text_matched(const struct stop_text *stop, struct stop_match *out)
         *out = stop->match;
     return stop->matched;
 }
+
+struct wire_span stop_text_string(const struct stop_text *stop, uint32_t string)
+{
+    CHECK(string < stop->n);
+    return (struct wire_span){(const char *)stop->strings[string].bytes, stop->strings[string].len};
+}

@@ -18,8 +18,8 @@
 #include "base/status.h"
 #include "wire/msg.h"
 
-#define STOP_STRINGS_MAX 16u /* of one request */
-#define STOP_BYTES_MAX 512u  /* of one string */
+#define STOP_STRINGS_MAX ((size_t)WIRE_STOPS_MAX)    /* of one request */
+#define STOP_BYTES_MAX ((size_t)WIRE_STOP_BYTES_MAX) /* of one string */
 
 struct stop_text;
 
@@ -59,3 +59,5 @@ struct stop_match {
 
 /* False: nothing has stopped the stream so far. */
 bool stop_text_matched(const struct stop_text *stop, struct stop_match *out);
+/* One of the strings given to create; lives as long as the matcher. */
+struct wire_span stop_text_string(const struct stop_text *stop, uint32_t string);

@@ -31,6 +31,9 @@ struct arena;
 #define WIRE_NODES_MAX 4096               /* nodes in a roster */
 #define WIRE_ADDRESS_MAX 8192             /* a UCX worker address */
 #define WIRE_STOP_IDS_MAX 64
+#define WIRE_STOPS_MAX 16       /* stop strings of one request, */
+#define WIRE_STOP_BYTES_MAX 512 /* each of 1 to so many bytes */
+#define WIRE_NO_ID UINT32_MAX
 #define WIRE_BIAS_MAX 1024    /* ids whose logit gets a bias, */
 #define WIRE_ALLOWED_MAX 1024 /* ids that alone may come, */
 #define WIRE_BAD_MAX 1024     /* ids that may not come: of one request each */
@@ -132,7 +135,8 @@ struct wire_texts {
 /* client -> router. Exactly one of tokens, text and a chat: roles and contents, parallel. label is
  * the client's own name for the stream and comes back in accepted and failed. credits: token
  * messages the router may send before it waits for `credit`; 0 means no limit but the router's own.
- */
+ * stop: texts that end the answer; what has ended it stays in its text with include_stop only.
+ * keep_special: special tokens have a text. These three concern text and stay in the router. */
 #define WIRE_GENERATE(F)                                                                           \
     F(text, label, "label", WIRE_NAME_MAX, 0)                                                      \
     F(text, model, "model", WIRE_NAME_MAX, 0)                                                      \
@@ -144,7 +148,10 @@ struct wire_texts {
     F(flag, seeded, "seeded", 1, 0)                                                                \
     F(u64, seed, "seed", UINT64_MAX, 0)                                                            \
     F(u32, deadline_ms, "deadline_ms", 86400000, 0)                                                \
-    F(u32, credits, "credits", UINT32_MAX, 0)
+    F(u32, credits, "credits", UINT32_MAX, 0)                                                      \
+    F(bodies, stop, "stop", WIRE_STOPS_MAX, 0)                                                     \
+    F(flag, include_stop, "include_stop", 1, 0)                                                    \
+    F(flag, keep_special, "keep_special", 1, 0)
 
 /* router -> client: admitted. resume is the capability for cancel, credit and attach. */
 #define WIRE_ACCEPTED(F)                                                                           \
@@ -194,12 +201,15 @@ struct wire_texts {
     F(bytes, top_logprobs, "top_logprobs", 8 * WIRE_TOPS_MAX, 0)                                   \
     F(ledger, ledger, "ledger", 0, 0)
 
-/* P or D -> router, router -> client: the request ended well. */
+/* P or D -> router, router -> client: the request ended well. Why it stopped only the router says:
+ * stop_text is the stop string that was found, stop_id the stop or end id; or neither. */
 #define WIRE_DONE(F)                                                                               \
     F(text, reason, "reason", WIRE_NAME_MAX, 0)      /* "stop" or "length" */                      \
     F(u32, n_tokens, "n_tokens", WIRE_TOKENS_MAX, 0) /* emitted in all */                          \
     F(u64, seed, "seed", UINT64_MAX, 0)                                                            \
     F(text, fingerprint, "fingerprint", WIRE_NAME_MAX, 0)                                          \
+    F(text, stop_text, "stop_text", WIRE_STOP_BYTES_MAX, 0)                                        \
+    F(u32, stop_id, "stop_id", UINT32_MAX, WIRE_NO_ID)                                             \
     F(ledger, ledger, "ledger", 0, 0)
 
 /* any direction: this request ended with an error here. code is an enum status. */

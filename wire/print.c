@@ -49,8 +49,9 @@ static void put_text(struct printer *printer, const struct wire_span *span)
 /* Texts that users or models wrote. */
 static bool is_private(enum wire_kind kind, const struct wire_field *field)
 {
-    return (kind == WIRE_KIND_GENERATE || kind == WIRE_KIND_TOKEN) &&
-           strcmp(field->key, "text") == 0;
+    return ((kind == WIRE_KIND_GENERATE || kind == WIRE_KIND_TOKEN) &&
+            strcmp(field->key, "text") == 0) ||
+           (kind == WIRE_KIND_DONE && strcmp(field->key, "stop_text") == 0);
 }
 
 static void put_table(struct printer *printer, enum wire_kind kind, const struct wire_table *table,
