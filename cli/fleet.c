@@ -126,11 +126,16 @@ static enum status read_node(const struct fleet *fleet, const struct cfg *item,
     if (node->role != OPTIONS_ROUTER && cfg_origin(item, "clients") != CFG_FROM_DEFAULT)
         return refuse(why, "%s: only a router has clients: remove this line",
                       cfg_origin_text(item, "clients"));
+    if (node->role != OPTIONS_ROUTER && cfg_origin(item, "http") != CFG_FROM_DEFAULT)
+        return refuse(why, "%s: only a router speaks HTTP: remove this line",
+                      cfg_origin_text(item, "http"));
     status = read_listen(fleet, item, node, why);
     if (status == STATUS_OK)
         status = read_address(item, "advertise", node->advertise, why);
     if (status == STATUS_OK)
         status = read_address(item, "clients", node->clients, why);
+    if (status == STATUS_OK)
+        status = read_address(item, "http", node->http, why);
     if (status != STATUS_OK)
         return status;
     if (node->role == OPTIONS_ROUTER && !node->clients[0])
@@ -243,7 +248,9 @@ static enum status check_exposure(const struct fleet *fleet, char *why)
         if ((node->listen[0] && zsock_check_exposure(node->listen, fleet->keys[0] != '\0',
                                                      fleet->insecure, reason) != STATUS_OK) ||
             (node->clients[0] && zsock_check_exposure(node->clients, fleet->keys[0] != '\0',
-                                                      fleet->insecure, reason) != STATUS_OK))
+                                                      fleet->insecure, reason) != STATUS_OK) ||
+            (node->http[0] &&
+             zsock_check_exposure(node->http, false, fleet->insecure, reason) != STATUS_OK))
             return refuse(why, "%s: node '%s': %s", node->where, node->name, reason);
     }
     return STATUS_OK;

@@ -23,6 +23,7 @@ struct fleet_node {
     char listen[WIRE_NAME_MAX + 1];    /* endpoint to bind; "": does not listen */
     char advertise[WIRE_NAME_MAX + 1]; /* endpoint to connect to; "": the one bound */
     char clients[WIRE_NAME_MAX + 1];   /* routers: endpoint to bind; else "" */
+    char http[WIRE_NAME_MAX + 1];      /* routers: endpoint to bind; "": no HTTP */
     bool is_auto;                      /* `listen` lies in the run folder */
     const char *where;                 /* "fleet.yaml:12:5" */
 };

@@ -156,6 +156,10 @@ static const struct cfg_option node_options[] = {
      "Of a router: where clients reach it over ZeroMQ, host:port. Empty: 127.0.0.1:5555. Port 0 "
      "takes a free one.",
      false},
+    {"http", CFG_STRING, "", 0, 120, NULL, NULL,
+     "Of a router: where it speaks HTTP (OpenAI's API), host:port, such as 127.0.0.1:8000. Empty: "
+     "it does not. Port 0 takes a free one.",
+     false},
 };
 
 static const struct cfg_section sections[] = {

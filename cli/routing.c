@@ -3,6 +3,8 @@
  * only its text and the numbers of its config are read, never its weights. */
 #include "cli/routing.h"
 
+#include <string.h>
+
 #include "base/log.h"
 #include "base/rand.h"
 #include "cli/chat_template.h"
@@ -63,6 +65,13 @@ static enum status open_shell(struct routing *routing)
     char why[ROUTER_SHELL_WHY_MAX];
     enum status status;
 
+    if (process->node->http[0]) {
+        cfg.http.address = process->node->http + strlen("tcp://");
+        cfg.http.conns_max = cfg.clients_max;
+        cfg.http.root = process->served->is_oracle ? "oracle" : process->served->path;
+        cfg.http.tools = tool_style_of_template((const char *)buf_data(&routing->chat.source),
+                                                buf_len(&routing->chat.source));
+    }
     cfg.core.self = process->incarnation;
     rand_entropy(cfg.core.key, sizeof(cfg.core.key));
     cfg.core.server = version_text();
@@ -147,6 +156,8 @@ enum exit_code routing_run(struct process *process)
              log_str("clients", router_shell_clients(routing.shell)));
     process_say("listening nodes=%s clients=%s", router_shell_nodes(routing.shell),
                 router_shell_clients(routing.shell));
+    if (router_shell_http(routing.shell)[0])
+        process_say("http %s", router_shell_http(routing.shell));
     process_run(process);
     router_shell_close(routing.shell);
     close_text(&routing);

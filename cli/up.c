@@ -49,6 +49,7 @@ struct up {
     enum exit_code exit_code;
     char complaint[1536];             /* why a node did not start */
     char clients[ZSOCK_ENDPOINT_MAX]; /* of the first router, as it says itself */
+    char http[WIRE_NAME_MAX + 1];     /* the same of HTTP; "": none */
 };
 
 /* ---- stopping ---- */
@@ -148,6 +149,8 @@ static void say_ready(struct up *up)
     /* As this program was called itself, so that the line works where it is read. */
     process_say("ask it something:  %s chat --config %s%s%s \"Hello\"", program_invocation_name,
                 up->fleet->path, is_default ? "" : " --connect ", is_default ? "" : up->clients);
+    if (up->http[0])
+        process_say("OpenAI's API:      http://%s/v1", up->http);
 }
 
 /* How far the weights are, on a terminal in one line that is written again and again. It ends with
@@ -180,6 +183,8 @@ static void on_line(void *ctx, struct up_child *child, const char *line)
         return;
     if (clients && up->clients[0] == '\0')
         snprintf(up->clients, sizeof(up->clients), "%s", clients + strlen(" clients="));
+    if (strncmp(line, "http ", 5) == 0 && up->http[0] == '\0')
+        snprintf(up->http, sizeof(up->http), "%s", line + 5);
     if (strcmp(line, "ready") == 0)
         say_ready(up);
     else if (strcmp(line, "unready") == 0)

@@ -311,21 +311,13 @@ static void queue_make_room(struct router *router, uint64_t now_ns)
     req_free(router, &router->reqs[i]);
 }
 
-/* Tokens of the longest sequence; 0: not known yet. */
-static uint32_t len_limit(const struct router *router)
-{
-    const uint32_t nodes = router_len_max(router), model = router->cfg.len_max;
-
-    return nodes == 0 || (model != 0 && model < nodes) ? model : nodes;
-}
-
 /* Why the request cannot be taken, or OK. text_out gets a sentence of at most WIRE_ERROR_MAX. */
 static enum status admission(struct router *router, const struct wire_generate *in,
                              const struct wire_u32s *prompt, uint64_t now_ns, char *text,
                              uint32_t *retry_ms_out)
 {
     const struct wire_sampling *sampling = &in->sampling;
-    const uint32_t len_max = len_limit(router);
+    const uint32_t len_max = router_len_limit(router);
     enum status status;
 
     *retry_ms_out = 0;
@@ -521,7 +513,7 @@ static void answer_models(struct router *router, uint32_t link)
 
     wire_msg_init(&msg, WIRE_KIND_MODEL_LIST);
     msg.model_list.names = (struct wire_texts){&name, 1};
-    msg.model_list.len_max = len_limit(router);
+    msg.model_list.len_max = router_len_limit(router);
     msg.model_list.fingerprint = wire_span_of(router->numerics);
     (void)post(router, link, &msg);
 }

@@ -187,6 +187,18 @@ bool router_ready(const struct router *router)
     return false;
 }
 
+uint32_t router_len_limit(const struct router *router)
+{
+    const uint32_t nodes = router_len_max(router), model = router->cfg.len_max;
+
+    return nodes == 0 || (model != 0 && model < nodes) ? model : nodes;
+}
+
+const char *router_numerics(const struct router *router)
+{
+    return router->numerics;
+}
+
 void router_counts(const struct router *router, struct router_counts *out)
 {
     *out = router->counts;

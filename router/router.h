@@ -85,6 +85,11 @@ bool router_idle(const struct router *router);
 /* A P and a D that have verified a transfer between them, and neither drains. */
 bool router_ready(const struct router *router);
 
+/* Tokens of the longest sequence; 0: not known yet. */
+uint32_t router_len_limit(const struct router *router);
+/* The fleet's numerics identity; "": no node has joined yet. */
+const char *router_numerics(const struct router *router);
+
 /* name(value) for stats, metrics and tests. pairs, blocks and sequences are the nodes' own account,
  * as of their last heartbeat: of all routers' requests, not of ours alone. */
 #define ROUTER_COUNTS(X)                                                                           \

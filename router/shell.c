@@ -39,6 +39,8 @@ struct router_shell {
     struct arena *arena;
     struct clerk *clerk;
     struct readings *readings;
+    struct prompt_reader reader;
+    struct http_door *http;    /* NULL: none */
     struct router_counts told; /* by the last line of counts */
     bool hooked;
     bool ready;
@@ -56,6 +58,10 @@ static void send_item(struct router_shell *shell, struct wire_out_item item)
     const uint32_t link = item.link;
     enum status status;
 
+    if (shell->http && http_door_has(shell->http, link)) {
+        http_door_take(shell->http, link, item.bytes, item.len);
+        return;
+    }
     if (!zsock_has(door->sock, link))
         door = &shell->doors[ROUTER_DOOR_CLIENT];
     if (!zsock_has(door->sock, link))
@@ -86,7 +92,7 @@ static void flush(struct router_shell *shell)
             shell->cfg.on_ready(shell->cfg.ctx, ready);
     }
     if (shell->draining && !shell->idle_told && router_idle(shell->core) &&
-        clerk_n_jobs(shell->clerk) == 0) {
+        clerk_n_jobs(shell->clerk) == 0 && !(shell->http && http_door_busy(shell->http))) {
         shell->idle_told = true;
         if (shell->cfg.on_idle)
             shell->cfg.on_idle(shell->cfg.ctx);
@@ -266,9 +272,21 @@ static enum status door_open(struct router_shell *shell, enum router_door which,
     return status;
 }
 
+static enum status http_open(struct router_shell *shell, char why[ROUTER_SHELL_WHY_MAX])
+{
+    struct http_door_cfg cfg = shell->cfg.http;
+
+    cfg.reader = &shell->reader;
+    cfg.model = shell->cfg.core.model;
+    cfg.version = shell->cfg.core.server;
+    cfg.calls_max = shell->cfg.core.queue_max;
+    cfg.numbers = shell->cfg.numbers;
+    cfg.unix_offset_s = shell->cfg.core.unix_offset_s;
+    return http_door_open(&cfg, shell->loop, shell->core, shell->clerk, &shell->http, why);
+}
+
 static enum status shell_init(struct router_shell *shell, char why[ROUTER_SHELL_WHY_MAX])
 {
-    const struct prompt_reader reader = router_reader(&shell->cfg.core);
     const char *core_why = "";
     enum status status = router_create(&shell->cfg.core, &shell->core, &core_why);
 
@@ -279,8 +297,8 @@ static enum status shell_init(struct router_shell *shell, char why[ROUTER_SHELL_
     snprintf(why, ROUTER_SHELL_WHY_MAX, "out of memory");
     if ((status = arena_create(64 * 1024, SHELL_ARENA_BYTES, &shell->arena)) != STATUS_OK ||
         (status = clerk_create(shell->loop, &shell->clerk)) != STATUS_OK ||
-        (status = readings_create(shell->clerk, &reader, on_read, shell, &shell->readings)) !=
-            STATUS_OK ||
+        (status = readings_create(shell->clerk, &shell->reader, on_read, shell,
+                                  &shell->readings)) != STATUS_OK ||
         (status = loop_timer_create(shell->loop, on_tick, shell, &shell->tick)) != STATUS_OK ||
         (status = loop_timer_create(shell->loop, on_stats, shell, &shell->stats)) != STATUS_OK ||
         (status = loop_hook_add(shell->loop, on_sleep, shell)) != STATUS_OK)
@@ -289,6 +307,8 @@ static enum status shell_init(struct router_shell *shell, char why[ROUTER_SHELL_
     status = door_open(shell, ROUTER_DOOR_NODE, shell->cfg.nodes, why);
     if (status == STATUS_OK)
         status = door_open(shell, ROUTER_DOOR_CLIENT, shell->cfg.clients, why);
+    if (status == STATUS_OK && shell->cfg.http.address)
+        status = http_open(shell, why);
     return status;
 }
 
@@ -303,6 +323,7 @@ enum status router_shell_open(const struct router_shell_cfg *cfg, struct loop *l
         return STATUS_NO_MEMORY;
     shell->cfg = *cfg;
     shell->cfg.core.unix_offset_s = (int64_t)time(NULL) - (int64_t)(loop_now_ns(loop) / NS_PER_S);
+    shell->reader = router_reader(&shell->cfg.core);
     shell->loop = loop;
     status = shell_init(shell, why);
     if (status != STATUS_OK) {
@@ -327,6 +348,7 @@ void router_shell_close(struct router_shell *shell)
     for (size_t i = 0; i < 2; i++)
         zsock_close(shell->doors[i].sock);
     clerk_destroy(shell->clerk);
+    http_door_close(shell->http);
     readings_destroy(shell->readings);
     arena_destroy(shell->arena);
     router_destroy(shell->core);
@@ -337,6 +359,8 @@ void router_shell_drain(struct router_shell *shell)
 {
     shell->draining = true;
     router_drain(shell->core);
+    if (shell->http)
+        http_door_drain(shell->http);
 }
 
 const char *router_shell_nodes(const struct router_shell *shell)
@@ -347,4 +371,9 @@ const char *router_shell_nodes(const struct router_shell *shell)
 const char *router_shell_clients(const struct router_shell *shell)
 {
     return shell->doors[ROUTER_DOOR_CLIENT].endpoint;
+}
+
+const char *router_shell_http(const struct router_shell *shell)
+{
+    return shell->http ? http_door_endpoint(shell->http) : "";
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/loop.h"
+#include "router/http_door.h"
 #include "router/router.h"
 #include "wire/zsock.h"
 
@@ -14,12 +15,13 @@ struct router_shell;
 struct router_shell_cfg {
     struct router_cfg core;
     struct zctx *zctx;
-    uint32_t *numbers;      /* the process's counter of links */
-    const char *nodes;      /* endpoint to bind for nodes */
-    const char *clients;    /* endpoint to bind for clients */
-    uint32_t clients_max;   /* client connections */
-    const struct keys *own; /* CURVE on both doors, or NULL; the allow-list is open already */
-    uint32_t stats_ms;      /* how often to log the counts, where they have changed; 0: never */
+    uint32_t *numbers;         /* the process's counter of links */
+    const char *nodes;         /* endpoint to bind for nodes */
+    const char *clients;       /* endpoint to bind for clients */
+    uint32_t clients_max;      /* client connections */
+    struct http_door_cfg http; /* address NULL: no HTTP; reader, model and version are filled in */
+    const struct keys *own;    /* CURVE on both doors, or NULL; the allow-list is open already */
+    uint32_t stats_ms;         /* how often to log the counts, where they have changed; 0: never */
     /* A request can be served now, or no more; called at each change. May be NULL. */
     void (*on_ready)(void *ctx, bool ready);
     /* After router_shell_drain: the last request has ended. May be NULL. */
@@ -38,3 +40,4 @@ void router_shell_drain(struct router_shell *shell);
 /* The real endpoints, with the port that was taken. */
 const char *router_shell_nodes(const struct router_shell *shell);
 const char *router_shell_clients(const struct router_shell *shell);
+const char *router_shell_http(const struct router_shell *shell); /* "": there is none */
