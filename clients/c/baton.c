@@ -228,6 +228,9 @@ int baton_generate(struct baton *baton, const struct baton_request *request, uin
 
     if ((request->n_tokens > 0) + (request->text != NULL) + (request->n_messages > 0) != 1)
         return fail(baton, BATON_INVALID, "a request has one of text, tokens and messages");
+    if (request->n_stop > BATON_STOPS_MAX)
+        return fail(baton, BATON_INVALID, "%zu stop strings: a request has at most %d",
+                    request->n_stop, BATON_STOPS_MAX);
     if (!baton->welcome)
         return fail(baton, BATON_UNREACHABLE, "the router has not answered yet");
     for (size_t i = 0; !stream && i < BATON_STREAMS_MAX; i++)

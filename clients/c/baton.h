@@ -16,7 +16,10 @@ extern "C" {
 
 #define BATON_TEXT_MAX 16385 /* a token's text, a sentence, with the end */
 #define BATON_NAME_MAX 129
-#define BATON_TOPS_MAX 20      /* likeliest ids told with a token */
+#define BATON_TOPS_MAX 20  /* likeliest ids told with a token */
+#define BATON_STOPS_MAX 16 /* stop strings of a request, */
+#define BATON_STOP_MAX 513 /* each with its end */
+#define BATON_NO_ID UINT32_MAX
 #define BATON_STREAMS_MAX 1024 /* requests of one connection at once */
 
 enum baton_error {
@@ -56,6 +59,12 @@ struct baton_turn {
     size_t content_len;  /* 0: up to its end */
 };
 
+/* A text of bytes. */
+struct baton_text {
+    const char *text;
+    size_t len; /* 0: up to its end */
+};
+
 struct baton_request {
     const char *model; /* NULL: the one that is served */
     /* The prompt, one of the three: a text as it is, ids, or a chat, which the router puts into the
@@ -72,6 +81,10 @@ struct baton_request {
     double repetition_penalty, presence_penalty, frequency_penalty;
     const uint32_t *stop_ids;
     size_t n_stop_ids;
+    const struct baton_text *stop; /* [n_stop] the first of these texts in the answer ends it */
+    size_t n_stop;
+    bool include_stop; /* what has ended the answer, a stop string or stop id, stays in its text */
+    bool keep_special; /* special tokens have a text */
     const uint32_t *bias_ids;  /* [n_bias] ids, each once, whose logit gets */
     const double *bias_values; /* [n_bias] these added; -100 to 100 */
     size_t n_bias;
@@ -104,7 +117,7 @@ enum baton_event_kind {
     BATON_WELCOME,  /* the router answers; again after each reconnect */
     BATON_ACCEPTED, /* seed, prompt_tokens */
     BATON_TOKEN,    /* index, token, logprob, tops, text */
-    BATON_DONE,     /* reason, n_tokens, seed, fingerprint, ledger */
+    BATON_DONE,     /* reason, stop_text or stop_id, n_tokens, seed, fingerprint, ledger */
     BATON_FAILED    /* code, text, retry_ms; stream 0: about the connection */
 };
 
@@ -134,6 +147,9 @@ struct baton_event {
     uint64_t seed;
     uint32_t prompt_tokens, n_tokens;
     char reason[BATON_NAME_MAX]; /* "stop" or "length" */
+    size_t stop_text_len;
+    char stop_text[BATON_STOP_MAX]; /* the stop string that ended the answer; else empty */
+    uint32_t stop_id;               /* the stop id or the model's own end that did; BATON_NO_ID */
     char fingerprint[BATON_NAME_MAX];
     char server[BATON_NAME_MAX]; /* WELCOME */
     uint32_t code;               /* the protocol's status number (wire/PROTOCOL.md) */

@@ -151,10 +151,19 @@ static void put_chat(struct message *message, const struct baton_turn *turns, si
                     turns[i].content_len ? turns[i].content_len : strlen(turns[i].content));
 }
 
+static void put_stop(struct message *message, const struct baton_text *stop, size_t n)
+{
+    put_key(message, "stop");
+    message->failed |= msgpack_pack_array(&message->packer, n) != 0;
+    for (size_t i = 0; i < n; i++)
+        put_element(message, stop[i].text, stop[i].len ? stop[i].len : strlen(stop[i].text));
+}
+
 char *baton_wire_generate(const char *label, const struct baton_request *request, size_t *len_out)
 {
-    const size_t n_pairs =
-        5 + (request->model != NULL) + (request->n_messages > 0) + (request->seeded ? 2u : 0u);
+    const size_t n_pairs = 5 + (request->model != NULL) + (request->n_messages > 0) +
+                           (request->seeded ? 2u : 0u) + (request->n_stop > 0) +
+                           request->include_stop + request->keep_special;
     struct message message;
 
     message_begin(&message, "generate", n_pairs);
@@ -173,6 +182,12 @@ char *baton_wire_generate(const char *label, const struct baton_request *request
         put_true(&message, "seeded");
         put_number(&message, "seed", request->seed);
     }
+    if (request->n_stop > 0)
+        put_stop(&message, request->stop, request->n_stop);
+    if (request->include_stop)
+        put_true(&message, "include_stop");
+    if (request->keep_special)
+        put_true(&message, "keep_special");
     put_number(&message, "deadline_ms", request->deadline_ms);
     put_number(&message, "credits", request->credits);
     return message_end(&message, len_out);
@@ -347,37 +362,40 @@ struct field {
     const char *key;
     enum field_type type;
     size_t offset;
-    size_t max; /* TEXT: room with the end */
+    size_t max; /* TEXT and SPAN: room with the end */
+    size_t len; /* SPAN: offset of its length */
 };
 
 #define IN(member) offsetof(struct baton_in, member)
 #define EVENT(type, name)                                                                          \
     {                                                                                              \
-#name, type, IN(event.name), 0                                                             \
+#name, type, IN(event.name), 0, 0                                                          \
     }
 #define LEDGER(type, name)                                                                         \
     {                                                                                              \
-#name, type, IN(event.ledger.name), 0                                                      \
+#name, type, IN(event.ledger.name), 0, 0                                                   \
     }
 #define LEDGER_TEXT(name)                                                                          \
     {                                                                                              \
-#name, FIELD_TEXT, IN(event.ledger.name), BATON_NAME_MAX                                   \
+#name, FIELD_TEXT, IN(event.ledger.name), BATON_NAME_MAX, 0                                \
     }
 
 static const struct field fields[] = {
-    {"r", FIELD_ID, IN(req), 0},
-    {"resume", FIELD_ID, IN(resume), 0},
-    {"label", FIELD_TEXT, IN(label), BATON_NAME_MAX},
-    {"text", FIELD_SPAN, IN(event.text), BATON_TEXT_MAX},
-    {"reason", FIELD_TEXT, IN(event.reason), BATON_NAME_MAX},
-    {"fingerprint", FIELD_TEXT, IN(event.fingerprint), BATON_NAME_MAX},
-    {"server", FIELD_TEXT, IN(event.server), BATON_NAME_MAX},
+    {"r", FIELD_ID, IN(req), 0, 0},
+    {"resume", FIELD_ID, IN(resume), 0, 0},
+    {"label", FIELD_TEXT, IN(label), BATON_NAME_MAX, 0},
+    {"text", FIELD_SPAN, IN(event.text), BATON_TEXT_MAX, IN(event.text_len)},
+    {"reason", FIELD_TEXT, IN(event.reason), BATON_NAME_MAX, 0},
+    {"stop_text", FIELD_SPAN, IN(event.stop_text), BATON_STOP_MAX, IN(event.stop_text_len)},
+    {"fingerprint", FIELD_TEXT, IN(event.fingerprint), BATON_NAME_MAX, 0},
+    {"server", FIELD_TEXT, IN(event.server), BATON_NAME_MAX, 0},
     EVENT(FIELD_U32, index),
     EVENT(FIELD_U32, token),
     EVENT(FIELD_F64, logprob),
     EVENT(FIELD_U64, seed),
     EVENT(FIELD_U32, prompt_tokens),
     EVENT(FIELD_U32, n_tokens),
+    EVENT(FIELD_U32, stop_id),
     EVENT(FIELD_U32, code),
     EVENT(FIELD_U32, retry_ms),
 };
@@ -397,6 +415,7 @@ static bool set_field(const struct field *field, const struct item *item, struct
 {
     char *to = (char *)out + field->offset;
     const uint32_t small = (uint32_t)item->number;
+    const size_t len = item->n;
 
     switch (field->type) {
     case FIELD_U32:
@@ -423,7 +442,7 @@ static bool set_field(const struct field *field, const struct item *item, struct
     memcpy(to, item->at, item->n);
     to[item->n] = '\0';
     if (field->type == FIELD_SPAN)
-        out->event.text_len = item->n;
+        memcpy((char *)out + field->len, &len, sizeof(len));
     return true;
 }
 
@@ -515,6 +534,7 @@ bool baton_wire_read(const uint8_t *bytes, size_t len, struct baton_in *out)
     struct item top = {.type = ITEM_OTHER};
 
     memset(out, 0, sizeof(*out));
+    out->event.stop_id = BATON_NO_ID;
     return len <= BATON_MESSAGE_BYTES_MAX && take_item(&reader, &top) && top.type == ITEM_MAP &&
            read_map(&reader, top.n, fields, sizeof(fields) / sizeof(fields[0]), true, out) &&
            reader.at == reader.end && out->event.n_tops == out->n_top_logprobs;

@@ -104,7 +104,62 @@ static void chats_arrive(void **state)
     assert_int_equal(got.contents.at[1].len, sizeof(long_text));
 }
 
-/* ---- tokens ---- */
+static void stops_arrive(void **state)
+{
+    static char longest[WIRE_STOP_BYTES_MAX];
+    const struct baton_text stop[] = {{"END", 0}, {longest, sizeof(longest)}, {"a\0b", 3}};
+    struct baton_request request;
+
+    (void)state;
+    memset(longest, 'x', sizeof(longest));
+    baton_request_init(&request);
+    request.text = "x";
+    const struct wire_generate plain = router_reads(&request);
+    assert_int_equal(plain.stop.n + plain.include_stop + plain.keep_special, 0);
+    request.stop = stop;
+    request.n_stop = 3;
+    request.include_stop = true;
+    const struct wire_generate got = router_reads(&request);
+    assert_int_equal(got.stop.n, 3);
+    assert_true(wire_span_equal(got.stop.at[0], wire_span_of("END")));
+    assert_true(wire_span_equal(got.stop.at[1], (struct wire_span){longest, sizeof(longest)}));
+    assert_true(wire_span_equal(got.stop.at[2], (struct wire_span){"a\0b", 3}));
+    assert_true(got.include_stop && !got.keep_special);
+    request.include_stop = false;
+    request.keep_special = true;
+    const struct wire_generate special = router_reads(&request);
+    assert_true(!special.include_stop && special.keep_special);
+}
+
+/* ---- tokens and ends ---- */
+
+static void ends_arrive(void **state)
+{
+    static char longest[WIRE_STOP_BYTES_MAX];
+    static uint8_t buf[4096];
+    static struct baton_in in;
+    struct wire_msg msg;
+    size_t len = 0;
+
+    (void)state;
+    memset(longest, 'x', sizeof(longest));
+    wire_msg_init(&msg, WIRE_KIND_DONE);
+    msg.req.byte[0] = 1;
+    msg.done.reason = wire_span_of("stop");
+    assert_int_equal(wire_msg_encode(&msg, buf, sizeof(buf), &len), STATUS_OK);
+    assert_true(baton_wire_read(buf, len, &in));
+    assert_int_equal(in.kind, BATON_KIND_DONE);
+    assert_int_equal(in.event.stop_text_len, 0);
+    assert_int_equal(in.event.stop_id, BATON_NO_ID);
+    msg.done.stop_text = (struct wire_span){longest, sizeof(longest)};
+    msg.done.stop_id = 0;
+    assert_int_equal(wire_msg_encode(&msg, buf, sizeof(buf), &len), STATUS_OK);
+    assert_true(baton_wire_read(buf, len, &in));
+    assert_int_equal(in.event.stop_text_len, sizeof(longest));
+    assert_memory_equal(in.event.stop_text, longest, sizeof(longest));
+    assert_int_equal(in.event.stop_id, 0);
+    assert_int_equal(in.event.text_len, 0);
+}
 
 static size_t write_token(uint8_t *buf, size_t max, size_t n_tops, size_t n_logprobs)
 {
@@ -186,10 +241,9 @@ static void broken_tokens_are_survived(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sampling_arrives),
-        cmocka_unit_test(chats_arrive),
-        cmocka_unit_test(tops_arrive),
-        cmocka_unit_test(broken_tokens_are_survived),
+        cmocka_unit_test(sampling_arrives), cmocka_unit_test(chats_arrive),
+        cmocka_unit_test(stops_arrive),     cmocka_unit_test(ends_arrive),
+        cmocka_unit_test(tops_arrive),      cmocka_unit_test(broken_tokens_are_survived),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -73,6 +73,22 @@ class Blocking(unittest.TestCase):
         answer = self.whole(max_tokens=20, allowed_ids=[65, 66], logit_bias={65: 1.5})
         self.assertLessEqual(set(answer.ids), {65, 66})
 
+    def test_stop_strings(self):
+        answer = self.whole()
+        stop = answer.text[50:53]
+        at = answer.text.index(stop)
+        short = self.whole(stop=["\u65e5", stop])
+        self.assertEqual((short.text, short.reason), (answer.text[:at], "stop"))
+        self.assertEqual((short.stop_text, short.stop_id), (stop, None))
+        self.assertEqual(short.ids, answer.ids[:at + 3])  # an id is a byte here
+        self.assertEqual(short.tokens[-1].end, "stop")
+        self.assertEqual(self.whole(stop=stop, include_stop=True).text, answer.text[:at + 3])
+        by_id = self.whole(stop_ids=[answer.ids[50]])
+        self.assertEqual((by_id.stop_text, by_id.stop_id), ("", answer.ids[50]))
+        for bad in (["x"] * 17, "", "x" * 513):
+            with self.subTest(bad), self.assertRaises(InvalidRequest):
+                self.whole(stop=[bad] if isinstance(bad, str) else bad)
+
     def test_many_at_once(self):
         alone = [self.whole(f"prompt {i}", max_tokens=30 + i).ids for i in range(20)]
         streams = [self.stream(f"prompt {i}", max_tokens=30 + i) for i in range(20)]

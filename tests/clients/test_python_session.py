@@ -188,6 +188,24 @@ class Talk(unittest.TestCase):
         self.assertEqual([token.text for token in flow.tokens], ["", "", "\u65e5!", "\ufffd"])
         self.assertEqual(flow.answer.text, "\u65e5!\ufffd")
 
+    def test_stop_strings(self):
+        for stop, sent in (("END", ["END"]), (("a", "\u65e5"), ["a", "\u65e5"]), ([], None)):
+            self.session.generate("x", {"stop": stop}, self.now)
+            (said,) = self.said_whole()
+            self.assertEqual(said.get("stop"), sent)
+            self.assertNotIn("include_stop", said)
+        self.session.generate("x", {"include_stop": True, "keep_special": True}, self.now)
+        (said,) = self.said_whole()
+        self.assertTrue(said["include_stop"] and said["keep_special"])
+        self.assertRaises(TypeError, self.session.generate, "x", {"stop": [3]}, self.now)
+
+    def test_why_it_ended(self):
+        for said, text, stop_id in (({}, "", None), ({"stop_text": "END"}, "END", None),
+                                    ({"stop_id": 0}, "", 0), ({"stop_id": 0xffffffff}, "", None)):
+            flow = self.start()
+            self.hear("done", r=REQ, reason="stop", **said)
+            self.assertEqual((flow.answer.stop_text, flow.answer.stop_id), (text, stop_id))
+
     def test_minus_infinity(self):
         flow = self.start(logprobs=1)
         self.token(0, logprob=-1e30, top_ids=[3], top_logprobs=bytes(8))

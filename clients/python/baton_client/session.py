@@ -90,11 +90,12 @@ class Flow:
         self.fresh.append(token)
         self.tokens.append(token)
 
-    def finish(self, reason: str, seed: int, fingerprint: str, ledger: Ledger) -> None:
+    def finish(self, reason: str, seed: int, fingerprint: str, ledger: Ledger,
+               stop_text: str = "", stop_id: Optional[int] = None) -> None:
         self.answer = Answer(text="".join(token.text for token in self.tokens),
                              tokens=tuple(self.tokens), reason=reason, seed=seed,
                              prompt_tokens=self.prompt_tokens, fingerprint=fingerprint,
-                             ledger=ledger)
+                             ledger=ledger, stop_text=stop_text, stop_id=stop_id)
 
 
 class Session:
@@ -284,7 +285,8 @@ class Session:
 
     def _take_done(self, body: wire.Map, flow: Flow) -> None:
         flow.finish(wire.text_of(body, "reason"), wire.number_of(body, "seed"),
-                    wire.text_of(body, "fingerprint"), wire.ledger_of(body))
+                    wire.text_of(body, "fingerprint"), wire.ledger_of(body),
+                    wire.text_of(body, "stop_text"), wire.stop_id_of(body))
         self.forget(flow)
         flow.on_change()
 

@@ -32,6 +32,9 @@ class Options(TypedDict, total=False):
     repetition_penalty: float  # [1]
     presence_penalty: float  # [0]
     frequency_penalty: float  # [0]
+    stop: Union[str, Sequence[str]]  # the first of these texts in the answer ends it
+    include_stop: bool  # [False]; what ended the answer (a text or stop id) stays in its text
+    keep_special: bool  # [False]; special tokens have a text
     stop_ids: Sequence[int]
     ignore_eos: bool  # [False]
     logprobs: int  # [0]; how many of the likeliest ids come with each token
@@ -81,8 +84,9 @@ class Ledger:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """A stream at its end. reason: "stop" or "length"; "cancelled" after Stream.cancel. The same
-    prompt, options, seed and fingerprint give the same tokens again."""
+    """A stream at its end. reason: "stop" or "length"; "cancelled" after Stream.cancel. With "stop",
+    stop_text is the stop string that was found, or stop_id the stop id or the model's own end. The
+    same prompt, options, seed and fingerprint give the same tokens again."""
 
     text: str
     tokens: tuple[Token, ...]
@@ -91,6 +95,8 @@ class Answer:
     prompt_tokens: int
     fingerprint: str
     ledger: Ledger
+    stop_text: str = ""
+    stop_id: Optional[int] = None
 
     @property
     def ids(self) -> list[int]:

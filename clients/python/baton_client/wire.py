@@ -20,11 +20,13 @@ MAP_KEYS_MAX = 64
 INVALID = 10
 TOO_BIG = 13
 MINUS_INFINITY = -1e30  # on the wire logprobs are finite
+NO_ID = 0xffffffff
 
 _SAMPLING = ("max_tokens", "min_tokens", "temperature", "top_k", "top_p", "min_p",
              "repetition_penalty", "presence_penalty", "frequency_penalty", "stop_ids",
              "ignore_eos", "logprobs", "allowed_ids", "bad_ids")
-_OTHERS = ("model", "logit_bias", "seed", "timeout", "window", "credits")
+_OTHERS = ("model", "logit_bias", "stop", "include_stop", "keep_special", "seed", "timeout",
+           "window", "credits")
 
 Map = Mapping[str, Any]
 T = TypeVar("T")
@@ -64,7 +66,9 @@ def generate(label: str, prompt: Prompt, options: Options) -> bytes:
     return pack("generate", label=label, model=options.get("model"), **_prompt(prompt),
                 sampling=_sampling(options), seeded=True if seed is not None else None, seed=seed,
                 deadline_ms=math.ceil(timeout * 1000) if timeout is not None else None,
-                credits=ahead)
+                credits=ahead, stop=_stop(options),
+                include_stop=options.get("include_stop") or None,
+                keep_special=options.get("keep_special") or None)
 
 
 def _prompt(prompt: Prompt) -> dict[str, Any]:
@@ -78,6 +82,15 @@ def _prompt(prompt: Prompt) -> dict[str, Any]:
                         "and content")
     return {"roles": [_part(item, "role") for item in items],
             "contents": [_part(item, "content") for item in items]}
+
+
+def _stop(options: Options) -> Optional[list[str]]:
+    stop = options.get("stop")
+    texts = [stop] if isinstance(stop, str) else list(stop or [])
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"a stop string is {type(text).__name__}: expected a text")
+    return texts or None
 
 
 def _part(message: Message, key: str) -> str:
@@ -178,6 +191,11 @@ def token_of(body: Map, text: str) -> Token:
     return Token(index=number_of(body, "index"), id=number_of(body, "token"), text=text,
                  logprob=_logprob(body.get("logprob", 0.0)),
                  top=tuple(zip(ids, map(_logprob, logprobs))), end=text_of(body, "end"))
+
+
+def stop_id_of(body: Map) -> Optional[int]:
+    value = _typed(body, "stop_id", NO_ID)
+    return None if value == NO_ID else value
 
 
 def ledger_of(body: Map) -> Ledger:
