@@ -21,4 +21,8 @@
     X(21, "wire/session.c", "a lost message does not break its session")                           \
     X(22, "wire/bond.c", "a node goes on with the requests of a lost router")                      \
     X(23, "decode/decode.c", "D does not say that a landing failed")                               \
-    X(24, "decode/batch.c", "the likeliest ids of a step's tokens are lost")
+    X(24, "decode/batch.c", "the likeliest ids of a step's tokens are lost")                       \
+    X(25, "router/answer_text.c",                                                                  \
+      "text held back for a stop string is sent twice to a new reader")                            \
+    X(26, "router/requests.c", "a stop string does not end its request")                           \
+    X(27, "router/answer_text.c", "stop strings are looked for before min_tokens")

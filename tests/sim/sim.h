@@ -4,8 +4,9 @@
  * seed replays exactly and prints what happened.
  *
  * sim.c: the event queue and the world. sim_net.c: connections and their faults. sim_node.c: the
- * worker roles, their compute and their mover. sim_request.c: what is asked. sim_client.c: clients,
- * and what they must see. sim_check.c: invariants inside. */
+ * worker roles, their compute and their mover. sim_request.c: what is asked. sim_text.c: stop
+ * strings and texts. sim_client.c: clients, and what they must see. sim_check.c: invariants inside.
+ */
 #pragma once
 
 #include <stdarg.h>
@@ -35,9 +36,11 @@
 #define SIM_LEN_MAX 256u   /* tokens of a sequence */
 #define SIM_TICK_MS 50u
 #define SIM_QUIET_MS                                                                               \
-    16000u              /* after the last answer nothing is left: a stream waits 8 s for its       \
-                           client, a fence comes after 5, a pairing takes 2 */
-#define SIM_LIST_MAX 6u /* ids in a list of a request */
+    16000u                    /* after the last answer nothing is left: a stream waits 8 s for its \
+                                 client, a fence comes after 5, a pairing takes 2 */
+#define SIM_LIST_MAX 6u       /* ids in a list of a request */
+#define SIM_STOPS_MAX 3u      /* stop strings of a request, */
+#define SIM_STOP_BYTES_MAX 6u /* each */
 #define SIM_TEMPLATE                                                                               \
     "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
 #define SIM_TEMPLATE_BYTES 6u /* that it adds to a message of a user */
@@ -72,7 +75,7 @@ struct sim_report {
     bool failed;
     char why[512];
     uint64_t now_ms; /* virtual time at the end */
-    uint64_t n_events, n_done, n_failed, n_tokens, n_tops, n_invalid;
+    uint64_t n_events, n_done, n_failed, n_tokens, n_tops, n_invalid, n_stopped;
     uint64_t n_kills, n_resubmitted, n_rereserved, n_mismatches, n_fences, n_yields;
 };
 
@@ -125,6 +128,15 @@ struct sim_conn {
     uint64_t silent_until_ns[2]; /* partition, toward end i */
 };
 
+/* The text of an undisturbed stream. */
+struct sim_text {
+    char bytes[3 * SIM_LEN_MAX];
+    size_t given[SIM_LEN_MAX]; /* bytes told with the tokens up to and with each */
+    const char *end;           /* told with the last token; "": it fails after it */
+    struct wire_span stop;     /* the stop string that ended it, or none */
+    uint32_t stop_id;          /* the stop or end id that did, or WIRE_NO_ID */
+};
+
 struct sim_request {
     struct wire_generate generate; /* points into the arrays below */
     uint32_t prompt[SIM_LEN_MAX];
@@ -134,11 +146,14 @@ struct sim_request {
     uint32_t bias_ids[SIM_LIST_MAX], allowed_ids[SIM_LIST_MAX], bad_ids[SIM_LIST_MAX];
     double bias_values[SIM_LIST_MAX];
     uint32_t stop_ids[1];
+    struct wire_span stops[SIM_STOPS_MAX];
+    char stop_bytes[SIM_STOPS_MAX][SIM_STOP_BYTES_MAX];
     uint32_t truth[SIM_LEN_MAX];
     double truth_logprobs[SIM_LEN_MAX];
     struct engine_top truth_tops[SIM_LEN_MAX * WIRE_TOPS_MAX];
     size_t n_truth;
     bool truth_fails; /* after these no id is left to sample */
+    struct sim_text truth_text;
     struct wire_id id, resume;
     uint32_t n_got;
     bool accepted, ended;
@@ -255,6 +270,14 @@ uint32_t sim_n_requests(const struct sim_proc *proc);
 void sim_request_draw(struct sim *sim, struct sim_request *request);
 /* Whether the token came with the logprobs of the undisturbed stream. */
 bool sim_request_tops_equal(const struct sim_request *request, const struct wire_token *token);
+
+/* sim_text.c */
+/* Draws stop strings, and cuts the request's truth, as the oracle gave it, where one of them is. */
+void sim_text_draw(struct sim *sim, struct sim_request *request);
+/* Whether the token came with the text and end of the undisturbed stream. */
+bool sim_text_equal(const struct sim_request *request, const struct wire_token *token);
+/* Whether the answer says rightly why it ended. */
+bool sim_text_done(const struct sim_request *request, const struct wire_done *done);
 
 /* sim_client.c */
 void sim_client_start(struct sim *sim, struct sim_proc *proc);

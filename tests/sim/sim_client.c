@@ -153,6 +153,12 @@ static void take_token(struct sim *sim, struct sim_proc *proc, const struct wire
                       proc->name, token->index);
         return;
     }
+    if (!sim_text_equal(request, token)) {
+        sim_violation(sim, "%s got token %u with the text '%.*s' and end '%.*s', which are others",
+                      proc->name, token->index, (int)token->text.len, token->text.at,
+                      (int)token->end.len, token->end.at);
+        return;
+    }
     request->n_got++;
     sim->report->n_tokens++;
     sim->report->n_tops += token->top_ids.n;
@@ -177,6 +183,11 @@ static void take_done(struct sim *sim, struct sim_proc *proc, const struct wire_
         request->truth_fails)
         sim_violation(sim, "%s: done after %u of %zu tokens, %u announced", proc->name,
                       request->n_got, request->n_truth, done->n_tokens);
+    if (!sim_text_done(request, done))
+        sim_violation(sim, "%s: done with reason '%.*s', stop string '%.*s', stop id %u",
+                      proc->name, (int)done->reason.len, done->reason.at, (int)done->stop_text.len,
+                      done->stop_text.at, done->stop_id);
+    sim->report->n_stopped += done->stop_text.len > 0;
     sim->report->n_done++;
     finish(sim, proc);
 }
@@ -204,6 +215,8 @@ static bool may_fail(const struct sim *sim, const struct sim_client *client, enu
         return client->attach;
     case STATUS_DEADLINE: /* comes early on a clock that jumps */
         return client->stingy || client->mute || client->attach || (sim->faults & SIM_FAULT_CLOCK);
+    case STATUS_STUCK: /* the last one of many failures: a peer that stands still or stalls */
+        return (sim->faults & (SIM_FAULT_FREEZE | SIM_FAULT_STEP | SIM_FAULT_FLIP)) != 0;
     case STATUS_LOST:
     case STATUS_UNREACHABLE:
     case STATUS_IO:

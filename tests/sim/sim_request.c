@@ -127,6 +127,7 @@ void sim_request_draw(struct sim *sim, struct sim_request *request)
     CHECK(oracle_stream(&sim->oracle, &job, &truth) == STATUS_OK);
     request->n_truth = truth.n;
     request->truth_fails = truth.failed;
+    sim_text_draw(sim, request);
 }
 
 bool sim_request_tops_equal(const struct sim_request *request, const struct wire_token *token)

@@ -32,6 +32,7 @@ static void add(struct totals *totals, const struct sim_report *report)
     totals->sum.n_tokens += report->n_tokens;
     totals->sum.n_tops += report->n_tops;
     totals->sum.n_invalid += report->n_invalid;
+    totals->sum.n_stopped += report->n_stopped;
     totals->sum.n_kills += report->n_kills;
     totals->sum.n_resubmitted += report->n_resubmitted;
     totals->sum.n_rereserved += report->n_rereserved;
@@ -131,20 +132,21 @@ static int run_many(uint64_t from, uint64_t n, unsigned jobs, bool expect_failur
     good = run_jobs(from, n, jobs, expect_failure, &totals);
     clock_gettime(CLOCK_MONOTONIC, &end);
     seconds = (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
-    printf(
-        "%llu seeds in %.1f s (%.0f seeds/s, %.0f s of fleet time), %llu violations\n"
-        "%llu events, %llu requests done, %llu failed (%llu without an id to sample), %llu tokens, "
-        "%llu likeliest ids, %llu kills, "
-        "%llu resubmitted, %llu asked another D, %llu digests differed, %llu fences, "
-        "%llu yields\n",
-        (unsigned long long)totals.n_seeds, seconds, (double)totals.n_seeds / seconds,
-        (double)totals.sum.now_ms / 1000, (unsigned long long)totals.n_violations,
-        (unsigned long long)totals.sum.n_events, (unsigned long long)totals.sum.n_done,
-        (unsigned long long)totals.sum.n_failed, (unsigned long long)totals.sum.n_invalid,
-        (unsigned long long)totals.sum.n_tokens, (unsigned long long)totals.sum.n_tops,
-        (unsigned long long)totals.sum.n_kills, (unsigned long long)totals.sum.n_resubmitted,
-        (unsigned long long)totals.sum.n_rereserved, (unsigned long long)totals.sum.n_mismatches,
-        (unsigned long long)totals.sum.n_fences, (unsigned long long)totals.sum.n_yields);
+    printf("%llu seeds in %.1f s (%.0f seeds/s, %.0f s of fleet time), %llu violations\n"
+           "%llu events, %llu requests done (%llu by a stop string), %llu failed (%llu without an "
+           "id to sample), %llu tokens, "
+           "%llu likeliest ids, %llu kills, "
+           "%llu resubmitted, %llu asked another D, %llu digests differed, %llu fences, "
+           "%llu yields\n",
+           (unsigned long long)totals.n_seeds, seconds, (double)totals.n_seeds / seconds,
+           (double)totals.sum.now_ms / 1000, (unsigned long long)totals.n_violations,
+           (unsigned long long)totals.sum.n_events, (unsigned long long)totals.sum.n_done,
+           (unsigned long long)totals.sum.n_stopped, (unsigned long long)totals.sum.n_failed,
+           (unsigned long long)totals.sum.n_invalid, (unsigned long long)totals.sum.n_tokens,
+           (unsigned long long)totals.sum.n_tops, (unsigned long long)totals.sum.n_kills,
+           (unsigned long long)totals.sum.n_resubmitted,
+           (unsigned long long)totals.sum.n_rereserved, (unsigned long long)totals.sum.n_mismatches,
+           (unsigned long long)totals.sum.n_fences, (unsigned long long)totals.sum.n_yields);
     if (totals.n_violations)
         printf("first: seed %llu: %s\nreplay: %s --seed %llu\n",
                (unsigned long long)totals.first_bad, totals.why, self,
