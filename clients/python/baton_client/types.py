@@ -84,9 +84,9 @@ class Ledger:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """A stream at its end. reason: "stop" or "length"; "cancelled" after Stream.cancel. With "stop",
-    stop_text is the stop string that was found, or stop_id the stop id or the model's own end. The
-    same prompt, options, seed and fingerprint give the same tokens again."""
+    """A stream at its end. reason: "stop" or "length"; "cancelled" after Stream.cancel. With
+    "stop", stop_text is the stop string that was found, or stop_id the stop id or the model's own
+    end. The same prompt, options, seed and fingerprint give the same tokens again."""
 
     text: str
     tokens: tuple[Token, ...]
