@@ -39,6 +39,8 @@ struct setup {
     uint32_t n_threads;
 };
 
+/* small: not the embedded one. */
+enum exact_kind setup_choose_kind(struct rand *rng, bool small);
 struct model *setup_open(const struct checkpoints *checkpoints, const struct setup *setup);
 /* A table, often the best, seldom the scalar one, and 1 to EXACT_THREADS_MAX threads. */
 void setup_choose(const struct checkpoints *checkpoints, struct rand *rng, struct setup *setup);

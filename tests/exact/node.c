@@ -55,10 +55,12 @@ static void choose_lists(struct job *job, struct rand *rng, uint32_t vocab)
         sampling->bad_ids = choose_ids(rng, job->bad_ids, vocab);
     if (rand_chance(rng, 1, 6))
         sampling->allowed_ids = choose_ids(rng, job->allowed_ids, vocab);
-    if (rand_chance(rng, 1, 4)) {
+    if (rand_chance(rng, 1, 3)) {
         sampling->bias_ids = choose_ids(rng, job->bias_ids, vocab);
         for (size_t i = 0; i < sampling->bias_ids.n; i++)
             job->bias_values[i] = 12 * rand_unit(rng) - 6;
+        job->bias_ids[0] = job_eos[0]; /* ends shall come, and be held back by min_tokens */
+        job->bias_values[0] = 7;
         sampling->bias_values = (struct wire_f64s){job->bias_values, sampling->bias_ids.n};
     }
 }
@@ -81,7 +83,7 @@ void job_choose(struct job *job, uint64_t seed, uint32_t number, uint32_t vocab,
 
     rand_init(&rng, seed);
     n_prompt = choose_prompt(&rng);
-    max_tokens = (uint32_t)rand_between(&rng, 1, rand_chance(&rng, 1, 8) ? JOB_OUT_MAX : 24);
+    max_tokens = (uint32_t)rand_between(&rng, 1, rand_chance(&rng, 1, 3) ? JOB_OUT_MAX : 24);
     if (n_prompt > len_max - max_tokens)
         n_prompt = len_max - max_tokens;
     job_init(job, number, n_prompt, max_tokens);

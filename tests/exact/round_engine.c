@@ -210,7 +210,6 @@ static void run_step(struct round *round, uint32_t at)
 
         CHECK(engine_look(node->engine, yielded[i], &view) == STATUS_OK);
         lose(round, &round->tasks[view.tag]);
-        round->exact->tally.n_yields++;
     }
 }
 
@@ -247,7 +246,7 @@ static void turn(struct round *round)
         run_step(round, (uint32_t)rand_below(&round->rng, N_NODES));
         return;
     case 3:
-        if (rand_chance(&round->rng, 1, 16) && task->a != NONE) {
+        if (rand_chance(&round->rng, 1, 8) && task->a != NONE) {
             lose(round, task);
             round->exact->tally.n_losses++;
         } else if (rand_chance(&round->rng, 1, 200)) {
@@ -338,7 +337,7 @@ void round_engine(struct exact *exact, uint64_t seed)
     round->exact = exact;
     round->answers = answers_of(exact, seed);
     rand_init(&round->rng, seed);
-    setup.kind = (enum exact_kind)rand_below(&round->rng, EXACT_N_KINDS);
+    setup.kind = setup_choose_kind(&round->rng, exact->quick);
     setup.dtype = rand_chance(&round->rng, 1, 3) ? OP_F32 : OP_BF16;
     group = (uint32_t)rand_between(&round->rng, 1, 4);
     for (uint32_t i = 0; i < N_NODES; i++)

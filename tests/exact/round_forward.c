@@ -41,6 +41,7 @@ struct round {
     struct rand rng;
     struct world *world;
     struct instance instances[WORLD_SEQS_MAX];
+    bool decodes;      /* most are cut token by token, in steps of all */
     uint32_t n, eager; /* of 4: how many of the instances a step takes */
 };
 
@@ -86,6 +87,8 @@ static void add_instance(struct round *round, const struct setup *setup, uint32_
         .cut = (enum cut)rand_below(rng, CUT_N),
         .result = UINT32_MAX,
     };
+    if (round->decodes && rand_chance(rng, 7, 8))
+        instance->cut = CUT_SINGLE;
     if (rand_chance(rng, 1, 4))
         instance->end = (uint32_t)rand_between(rng, 1, truth->line.n);
     instance->prompt = (uint32_t)rand_between(rng, 1, instance->end);
@@ -132,6 +135,8 @@ static void choose_instances(struct round *round, const struct setup *setup)
 {
     const uint32_t n = choose_count(&round->rng), work = tokens_max(round->exact, setup) / n;
 
+    round->decodes = n > FORWARD_LOGITS_ROWS; /* more sampled rows than logits in memory at once */
+    round->eager = round->decodes ? 4 : (uint32_t)rand_between(&round->rng, 1, 4);
     for (uint32_t i = 0; i < n; i++) {
         struct instance *instance = &round->instances[i];
         const uint32_t number = (uint32_t)rand_below(&round->rng, TRUTH_LINES);
@@ -151,7 +156,8 @@ static void choose_instances(struct round *round, const struct setup *setup)
 
 static void open_world(struct round *round, const struct setup *setup)
 {
-    const uint32_t rows_max = (uint32_t)rand_between(&round->rng, 1, WORLD_ROWS_MAX);
+    const uint32_t rows_max = (uint32_t)rand_between(
+        &round->rng, round->decodes ? WORLD_ROWS_MAX / 2 : 1, WORLD_ROWS_MAX);
     uint32_t n_blocks = FREE_BLOCKS;
 
     for (uint32_t i = 0; i < round->n; i++)
@@ -302,11 +308,10 @@ void round_forward(struct exact *exact, uint64_t seed)
     CHECK(round != NULL);
     round->exact = exact;
     rand_init(&round->rng, seed);
-    setup.kind = (enum exact_kind)rand_below(&round->rng, EXACT_N_KINDS);
+    setup.kind = setup_choose_kind(&round->rng, exact->quick);
     setup.dtype = rand_chance(&round->rng, 1, 3) ? OP_F32 : OP_BF16;
     setup_choose(&exact->checkpoints, &round->rng, &setup);
     setup_print(&setup, exact->tally.setup);
-    round->eager = (uint32_t)rand_between(&round->rng, 1, 4);
     choose_instances(round, &setup);
     open_world(round, &setup);
     while (step(round))

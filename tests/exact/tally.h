@@ -9,9 +9,9 @@
 
 struct tally {
     uint64_t n_rows, n_kvs, n_differ;
-    uint64_t n_sequences;                               /* computed a second way */
-    uint64_t n_rows_max;                                /* most rows of one step */
-    uint64_t n_hand_overs, n_losses, n_kills, n_yields; /* of the engine's rounds */
+    uint64_t n_sequences;                     /* computed a second way */
+    uint64_t n_rows_max;                      /* most rows of one step */
+    uint64_t n_hand_overs, n_losses, n_kills; /* of the engine's rounds */
     /* Of the round that runs. */
     const char *part; /* "forward", "engine" */
     uint64_t seed;
