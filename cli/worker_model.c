@@ -87,6 +87,15 @@ static void default_signals(struct sigaction saved[2], bool restore)
     }
 }
 
+/* What was read when the sizes were chosen, and what was loaded: a checkpoint may be replaced in
+ * between. */
+static bool is_as_served(const struct served *served, const struct model_config *config)
+{
+    const struct kvgeom geom = model_kvgeom(config, served->dtype);
+
+    return config->vocab == served->vocab && memcmp(&geom, &served->geom, sizeof(geom)) == 0;
+}
+
 static enum status load(struct process *process, struct worker_model *model)
 {
     static const char *const tables[] = {"auto", "scalar", "avx2", "avx512", "avx512bf16", "neon"};
@@ -109,6 +118,11 @@ static enum status load(struct process *process, struct worker_model *model)
     default_signals(saved, false);
     status = model_open(&args, &error, &model->model);
     default_signals(saved, true);
+    if (status == STATUS_OK && !is_as_served(served, model_config(model->model)))
+        status = model_fail(&error, STATUS_INVALID,
+                            "%s: its config.json has changed since this node began to start: start "
+                            "it again",
+                            served->path);
     if (status == STATUS_OK)
         return STATUS_OK;
     process_complain("node '%s': %s", process->node->name,
@@ -169,6 +183,12 @@ static enum status open_checkpoint(struct process *process, struct worker_model 
     if (status != STATUS_OK)
         return status;
     status = model_exec_create(model->model, &cfg, &model->exec);
+    if (status == STATUS_INVALID) {
+        process_complain("node '%s': these sizes of KV pool and steps cannot be computed with",
+                         process->node->name);
+        process->exit_code = EXIT_CONFIG;
+        return status;
+    }
     if (status != STATUS_OK) {
         process_complain("node '%s': there is no memory for a KV pool of %s and its workspaces "
                          "(%s): lower kv.memory or engine.chunk_max",
@@ -178,7 +198,8 @@ static enum status open_checkpoint(struct process *process, struct worker_model 
         return status;
     }
     identity.backend = device_info(model_device(model->model)).kind;
-    print.config_hash = model_config_hash(model->model);
+    print.config_hash =
+        model_generation_hash(&process->served->generation, model_config_hash(model->model));
     print.weights_hash = model_weights_hash(model->model);
     print_identity(model, &identity, &print);
     model->eos = process->served->generation.eos;

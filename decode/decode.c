@@ -435,7 +435,8 @@ static void take_landed(struct decode *decode, struct decode_req *req, const str
     if (wire_msg_decode(note->note, note->note_len, decode->note_arena, &first, NULL) !=
             STATUS_OK ||
         first.kind != WIRE_KIND_FIRST || !wire_id_equal(&first.req, &req->req) ||
-        first.attempt != req->attempt || first.first.index != view.n_tokens - view.n_prompt) {
+        first.attempt != req->attempt || first.first.index != view.n_tokens - view.n_prompt ||
+        first.first.token >= decode->cfg.vocab) {
         LOG_ERROR("decode", "the seal's note does not fit its request", log_req(req->req.byte));
         blocks_drop(engine_blocks(decode->engine), BLOCK_HOLDER_IN, req->blocks, req->n_blocks);
         req->landing = false;

@@ -3,7 +3,8 @@
  *   tokens     rows_max
  *   seqs       batch_max
  *   blocks     batch_max x blocks of the longest sequence
- *   penalties  one for each token that the pool can hold, and each row's last
+ *   penalties  one for each token that the pool can hold: while no two sequences share a block,
+ *              that is all their tokens (sharing must raise it)
  *   biases     batch_max x most biases of a request
  *   banned     batch_max x (end ids, stop ids, bad ids)
  * Runs on the compute thread. */
@@ -18,7 +19,11 @@
 #include "wire/kvdigest.h"
 
 #define BLOCK KVGEOM_BLOCK_TOKENS
-#define LOGPROB_MIN (-1e30) /* what stands for minus infinity: the wire takes finite numbers */
+
+/* Limits of one floor that the next takes for granted. */
+_Static_assert(OPS_LOGPROBS_MAX >= WIRE_TOPS_MAX, "as many logprobs as may be asked for");
+_Static_assert(ENGINE_EOS_MAX >= MODEL_EOS_MAX, "all end ids of a model");
+_Static_assert(KVGEOM_BLOCK_TOKENS == OPS_BLOCK_TOKENS, "one size of blocks");
 
 struct model_exec {
     struct model *model;
@@ -54,7 +59,7 @@ static size_t blocks_cap(const struct model_exec_cfg *cfg)
 
 static size_t penalties_cap(const struct model_exec_cfg *cfg)
 {
-    return (size_t)cfg->n_blocks * BLOCK + cfg->batch_max;
+    return (size_t)cfg->n_blocks * BLOCK;
 }
 
 static size_t banned_cap(const struct model_exec_cfg *cfg)
@@ -147,6 +152,8 @@ static void list_banned(struct model_exec *exec, const struct engine_row *row,
     const struct wire_sampling *sampling = row->sampling;
     uint32_t *list = exec->banned + exec->n_banned, n = 0;
 
+    CHECK(exec->n_banned + sampling->bad_ids.n + sampling->stop_ids.n + exec->cfg.n_eos <=
+          banned_cap(&exec->cfg));
     for (size_t i = 0; i < sampling->bad_ids.n; i++)
         list[n++] = sampling->bad_ids.at[i];
     if (row->first + row->n - row->n_prompt < sampling->min_tokens) {
@@ -155,7 +162,6 @@ static void list_banned(struct model_exec *exec, const struct engine_row *row,
         for (uint32_t i = 0; i < exec->cfg.n_eos && !sampling->ignore_eos; i++)
             list[n++] = exec->cfg.eos[i];
     }
-    CHECK(exec->n_banned + n <= banned_cap(&exec->cfg));
     out->banned = list;
     out->n_banned = n;
     exec->n_banned += n;
@@ -257,11 +263,6 @@ static void on_layer(void *ctx, uint32_t layer)
     }
 }
 
-static double finite(double logprob)
-{
-    return logprob > LOGPROB_MIN ? logprob : LOGPROB_MIN;
-}
-
 static void take_samples(const struct model_exec *exec, const struct engine_step *step)
 {
     const struct op_sampled *sampled = exec->sampled;
@@ -272,10 +273,10 @@ static void take_samples(const struct model_exec *exec, const struct engine_step
         if (!row->sample)
             continue;
         row->out_token = sampled->token;
-        row->out_logprob = finite(sampled->logprob);
+        row->out_logprob = sampled->logprob;
         for (uint32_t k = 0; k < n_tops_of(exec, row->sampling); k++)
             row->out_tops[k] = (struct engine_top){.token = sampled->top_tokens[k],
-                                                   .logprob = finite(sampled->top_logprobs[k])};
+                                                   .logprob = sampled->top_logprobs[k]};
         sampled++;
     }
 }

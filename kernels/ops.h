@@ -29,6 +29,8 @@ extern "C" {
 #define OPS_TOP_K_MAX 64u     /* experts of a row */
 #define OPS_LOGPROBS_MAX 20u
 #define OPS_VOCAB_MAX (1u << 19)
+#define OPS_POSITIONS_MAX (1u << 20)
+#define OPS_EXPERTS_MAX 1024u
 
 enum op_dtype { OP_BF16, OP_F32, OP_F16 /* on disk only */ };
 enum op_act { OP_ACT_NONE, OP_ACT_SILU_MUL, OP_ACT_GELU_TANH_MUL };

@@ -18,9 +18,6 @@
 
 #define MODEL_CONFIG_FILE_MAX ((size_t)256 << 10) /* a tree of it takes up to 100 times as much */
 #define MODEL_LAYERS_MAX 256u
-#define MODEL_VOCAB_MAX ((uint32_t)2 << 20)
-#define MODEL_POSITIONS_MAX ((uint32_t)1 << 20) /* of op_angles */
-#define MODEL_EXPERTS_MAX 1024u
 #define MODEL_EOS_MAX 16u
 #define MODEL_ROPE_PAIRS_MAX (OPS_HEAD_DIM_MAX / 2)
 
@@ -148,6 +145,10 @@ enum status model_generation_open(const char *folder, const struct model_config 
 enum status model_generation_read(const char *name, const char *json, size_t len,
                                   const struct model_config *config, struct model_error *error,
                                   struct model_generation *out);
+
+/* Folds the end ids into a hash of the config: nodes that would end a stream at different places
+ * must not work together. Their order does not matter. */
+uint64_t model_generation_hash(const struct model_generation *generation, uint64_t config_hash);
 
 /* "llama", ...: the model_type. */
 const char *model_family_name(enum model_family family);

@@ -43,14 +43,14 @@ struct field {
 #define N_MAX 1048576.0
 
 static const struct field fields[] = {
-    {"vocab_size", ALL, KIND_COUNT, AT(vocab), 1, MODEL_VOCAB_MAX},
+    {"vocab_size", ALL, KIND_COUNT, AT(vocab), 1, OPS_VOCAB_MAX},
     {"hidden_size", ALL, KIND_COUNT, AT(hidden), 2, 65536},
     {"intermediate_size", ALL, KIND_COUNT, AT(intermediate), 1, N_MAX},
     {"num_hidden_layers", ALL, KIND_COUNT, AT(n_layers), 1, MODEL_LAYERS_MAX},
     {"num_attention_heads", ALL, KIND_COUNT, AT(n_heads), 1, 1024},
     {"num_key_value_heads", ALL, KIND_COUNT_NULL, AT(n_kv_heads), 1, 1024},
     {"head_dim", ALL & ~F(PHI3), KIND_COUNT_NULL, AT(head_dim), 1, OPS_HEAD_DIM_MAX},
-    {"max_position_embeddings", ALL, KIND_COUNT, AT(positions_max), 1, MODEL_POSITIONS_MAX},
+    {"max_position_embeddings", ALL, KIND_COUNT, AT(positions_max), 1, OPS_POSITIONS_MAX},
     {"rms_norm_eps", ALL, KIND_NUMBER, AT(norm_eps), 0, 1},
     {"tie_word_embeddings", ALL, KIND_BOOL, AT(tied), 0, 0},
     {"rope_theta", ALL, KIND_NUMBER, AT(rope_theta), 1, 1e12},
@@ -85,12 +85,12 @@ static const struct field fields[] = {
     {"partial_rotary_factor", F(PHI3), KIND_NUMBER, AT(partial_rotary), 0.01, 1},
     {"partial_rotary_factor", ALL & ~F(PHI3), KIND_ONE, 0, 0, 0},
     {"original_max_position_embeddings", F(PHI3), KIND_COUNT, AT(original_positions), 2,
-     MODEL_POSITIONS_MAX},
+     OPS_POSITIONS_MAX},
     {"rope_scaling", ALL, KIND_LATER, 0, 0, 0},
     {"rope_parameters", ALL, KIND_LATER, 0, 0, 0},
 
-    {"num_local_experts", MIXTURES, KIND_COUNT, AT(n_experts), 1, MODEL_EXPERTS_MAX},
-    {"num_experts", MIXTURES, KIND_COUNT, AT(n_experts), 1, MODEL_EXPERTS_MAX},
+    {"num_local_experts", MIXTURES, KIND_COUNT, AT(n_experts), 1, OPS_EXPERTS_MAX},
+    {"num_experts", MIXTURES, KIND_COUNT, AT(n_experts), 1, OPS_EXPERTS_MAX},
     {"num_experts_per_tok", MIXTURES, KIND_COUNT, AT(top_k), 1, OPS_TOP_K_MAX},
     {"moe_intermediate_size", F(QWEN3_MOE), KIND_COUNT, AT(expert_intermediate), 1, N_MAX},
     {"norm_topk_prob", F(QWEN3_MOE), KIND_BOOL, AT(renormalise), 0, 0},
@@ -238,7 +238,7 @@ enum status config_ids(const struct config_reader *r, const char *field, const j
     for (size_t i = 0; i < count; i++) {
         enum status status =
             config_u32(r, field, json_is_array(value) ? json_array_get(value, i) : value, 0,
-                       MODEL_VOCAB_MAX - 1, &read[i]);
+                       OPS_VOCAB_MAX - 1, &read[i]);
 
         if (status != STATUS_OK)
             return status;

@@ -2,6 +2,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "base/mem.h"
 #include "model/config_fields.h"
 #include "model/model_file.h"
@@ -41,7 +44,7 @@ enum status config_special_read(const struct config_reader *r, struct model_conf
     if (json_is_null(bos))
         config->bos = UINT32_MAX;
     else if (bos != NULL)
-        status = config_u32(r, "bos_token_id", bos, 0, MODEL_VOCAB_MAX - 1, &config->bos);
+        status = config_u32(r, "bos_token_id", bos, 0, OPS_VOCAB_MAX - 1, &config->bos);
     if (status == STATUS_OK && eos != NULL)
         status = config_ids(r, "eos_token_id", eos, config->eos, &config->n_eos);
     return status;
@@ -74,7 +77,7 @@ static enum status read_generation(const struct config_reader *r, struct model_g
                                    (double *)(void *)((char *)out + numbers[i].at));
     }
     if (status == STATUS_OK && top_k != NULL && !json_is_null(top_k))
-        status = config_u32(r, "top_k", top_k, 0, MODEL_VOCAB_MAX, &out->top_k);
+        status = config_u32(r, "top_k", top_k, 0, OPS_VOCAB_MAX, &out->top_k);
     if (status == STATUS_OK && sample != NULL && !json_is_null(sample) && !json_is_boolean(sample))
         status = config_bad(r, STATUS_MALFORMED, "do_sample", sample, "true or false is expected");
     out->do_sample = json_is_true(sample);
@@ -128,4 +131,19 @@ enum status model_generation_open(const char *folder, const struct model_config 
     status = model_generation_read(path, text, len, config, error, out);
     mem_free(text);
     return status;
+}
+
+uint64_t model_generation_hash(const struct model_generation *generation, uint64_t config_hash)
+{
+    uint32_t sorted[MODEL_EOS_MAX];
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < generation->n_eos; i++) {
+        uint32_t at = n++;
+
+        for (; at > 0 && sorted[at - 1] > generation->eos[i]; at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = generation->eos[i];
+    }
+    return XXH3_64bits_withSeed(sorted, n * sizeof(*sorted), config_hash);
 }

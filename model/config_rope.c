@@ -81,7 +81,7 @@ static enum status check_keys(const struct config_reader *r, const char *field,
 }
 
 static enum status read_factors(const struct config_reader *r, const json_t *object,
-                                const char *name, uint32_t n, float *out)
+                                const char *name, uint32_t n, double least, float *out)
 {
     const json_t *list = json_object_get(object, name);
 
@@ -89,7 +89,7 @@ static enum status read_factors(const struct config_reader *r, const json_t *obj
         return config_bad(r, STATUS_MALFORMED, name, list, "a list of %u numbers is expected", n);
     for (uint32_t i = 0; i < n; i++) {
         double value;
-        enum status status = config_number(r, name, json_array_get(list, i), 1e-3, 1e6, &value);
+        enum status status = config_number(r, name, json_array_get(list, i), least, 1e6, &value);
 
         if (status != STATUS_OK)
             return status;
@@ -114,7 +114,7 @@ static enum status read_llama3(const struct config_reader *r, const json_t *obje
     if (status == STATUS_OK)
         status = config_u32(r, "original_max_position_embeddings",
                             json_object_get(object, "original_max_position_embeddings"), 2,
-                            MODEL_POSITIONS_MAX, &rope->original_positions);
+                            OPS_POSITIONS_MAX, &rope->original_positions);
     return status;
 }
 
@@ -123,6 +123,8 @@ static enum status read_longrope(const struct config_reader *r, const json_t *ob
 {
     const json_t *given = json_object_get(object, "attention_factor");
     const json_t *original = json_object_get(object, "original_max_position_embeddings");
+    /* The fastest angle at the last position must be one that sines are exact for. */
+    const double least = raw->positions_max / MATH_ANGLE_MAX;
     enum status status = STATUS_OK;
 
     /* The config's own field decides; the object's may only repeat it. */
@@ -139,9 +141,9 @@ static enum status read_longrope(const struct config_reader *r, const json_t *ob
     if (given != NULL && !json_is_null(given))
         status = config_number(r, "attention_factor", given, 1e-3, 1e3, &rope->attention_factor);
     if (status == STATUS_OK)
-        status = read_factors(r, object, "short_factor", rope->dim / 2, rope->short_factors);
+        status = read_factors(r, object, "short_factor", rope->dim / 2, least, rope->short_factors);
     if (status == STATUS_OK)
-        status = read_factors(r, object, "long_factor", rope->dim / 2, rope->long_factors);
+        status = read_factors(r, object, "long_factor", rope->dim / 2, least, rope->long_factors);
     return status;
 }
 

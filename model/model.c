@@ -169,8 +169,10 @@ static enum status open_ropes(struct model *model, struct model_error *error)
         rope_freqs(rope, model->len_max, freqs + n);
         table->n_freqs = rope->dim / 2;
         table->scale = (float)rope->attention_factor;
-        if (device_alloc(model->dev, table->n_freqs * sizeof(*freqs), &memory) != STATUS_OK)
+        if (device_alloc(model->dev, table->n_freqs * sizeof(*freqs), &memory) != STATUS_OK) {
+            (void)device_wait(model->dev); /* freqs may still be read */
             return model_fail(error, STATUS_NO_MEMORY, "no memory to load a model");
+        }
         table->freqs = memory;
         device_copy(model->dev, table->freqs, freqs + n, table->n_freqs * sizeof(*freqs));
         n += table->n_freqs;
@@ -239,10 +241,6 @@ static enum status check_args(const struct model_open_args *args, const struct m
                           "sequences of %u tokens are asked for, but this model was made for at "
                           "most %u (max_position_embeddings)",
                           args->len_max, config->positions_max);
-    if (config->vocab > OPS_VOCAB_MAX)
-        return model_fail(error, STATUS_UNSUPPORTED,
-                          "a vocabulary of %u ids is over the limit of %u", config->vocab,
-                          OPS_VOCAB_MAX);
     return STATUS_OK;
 }
 

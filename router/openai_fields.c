@@ -130,7 +130,7 @@ static const struct openai_field fields[] = {
     HONOURED("top_p", C | H, openai_read_above, sampling.top_p, 0, 1),
     HONOURED("top_k", C | H, openai_read_top_k, sampling.top_k, -1, UINT32_MAX),
     HONOURED("min_p", C | H, openai_read_f64, sampling.min_p, 0, 1),
-    HONOURED("repetition_penalty", C | H, openai_read_above, sampling.repetition_penalty, 0, 100),
+    HONOURED("repetition_penalty", C | H, openai_read_f64, sampling.repetition_penalty, 0.01, 100),
     HONOURED("presence_penalty", C | H, openai_read_f64, sampling.presence_penalty, -2, 2),
     HONOURED("frequency_penalty", C | H, openai_read_f64, sampling.frequency_penalty, -2, 2),
     HONOURED("logit_bias", C | H, openai_read_logit_bias, sampling.bias_ids, 0, WIRE_BIAS_MAX),

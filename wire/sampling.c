@@ -52,8 +52,8 @@ static const char *number_wrong(const struct wire_sampling *sampling)
     if (!(sampling->min_p >= 0)) {
         return "min_p is negative: expected 0 to 1";
     }
-    if (!(sampling->repetition_penalty > 0)) {
-        return "repetition_penalty is not above 0";
+    if (!(sampling->repetition_penalty >= WIRE_REPETITION_MIN)) {
+        return "repetition_penalty is below 0.01: expected 0.01 to 100";
     }
     return NULL;
 }

@@ -7,6 +7,8 @@
 
 /* A bias reaches so far either way. */
 #define WIRE_BIAS_VALUE_MAX 100.0
+/* Logits are divided by it: so they stay where the sampler's numbers are exact. */
+#define WIRE_REPETITION_MIN 0.01
 
 /* INVALID where an id is not below vocab: why[WIRE_ERROR_MAX] then names it, its place under that
  * name, and the vocabulary. */

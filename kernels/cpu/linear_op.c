@@ -20,7 +20,6 @@
 #define ROWS_BLOCK_MAX 510u /* whole groups of six */
 #define ROWS_BLOCK_MIN 126u
 #define BLOCK_BYTES ((size_t)2 << 20) /* of packed rows: more than that is slow to walk again */
-#define EXPERTS_MAX 1024u
 #define TASK_WORK                                                                                  \
     8000000u /* of a task at least, in bytes read plus half of products: some 10 us                \
               */
@@ -33,8 +32,8 @@ struct product {
     uint32_t n_experts;
     const uint32_t *first; /* [n_experts + 1] rows of op of each expert */
     uint32_t n_blocks;
-    uint32_t blocks[EXPERTS_MAX + 1];    /* row blocks before each expert's */
-    uint32_t packed[DEVICE_THREADS_MAX]; /* block that lies in each thread's work, + 1 */
+    uint32_t blocks[OPS_EXPERTS_MAX + 1]; /* row blocks before each expert's */
+    uint32_t packed[DEVICE_THREADS_MAX];  /* block that lies in each thread's work, + 1 */
 };
 
 /* A block of rows of one expert. */
@@ -232,7 +231,7 @@ static void product_run(struct product *product, uint32_t n_rows)
     const struct op_linear *op = product->op;
     uint32_t n_blocks = 0;
 
-    CHECK(product->n_experts <= EXPERTS_MAX);
+    CHECK(product->n_experts <= OPS_EXPERTS_MAX);
     CHECK(op->w.k % 2 == 0 && op->w.k > 0 && op->w.k <= product->dev->k_max && op->w.n > 0);
     CHECK(op->act == OP_ACT_NONE || (op->w.paired && op->bias == NULL && op->softcap == 0.0f));
     if (n_rows == 0)

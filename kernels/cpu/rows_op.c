@@ -10,8 +10,6 @@
 #include "kernels/cpu/scalar.h"
 
 #define TASK_NUMBERS 16384u /* numbers that a task reads, about: some microseconds */
-#define POSITIONS_MAX (1u << 20)
-#define EXPERTS_MAX 1024u
 
 /* A job of whole rows: the op, and how many rows a task has. */
 struct rows_job {
@@ -91,7 +89,7 @@ static void angles_task(void *ctx, uint32_t thread, uint32_t task)
 
     (void)thread;
     for (uint32_t r = row; r < row + n_rows; r++) {
-        CHECK(op->positions[r] < POSITIONS_MAX);
+        CHECK(op->positions[r] < OPS_POSITIONS_MAX);
         for (uint32_t i = 0; i < op->n_freqs; i++) {
             float t = (float)op->positions[r] * op->freqs[i];
             struct math_angle angle = math_sincos_d(t);
@@ -116,8 +114,8 @@ static void check_batch(const struct op_batch *batch)
     for (uint32_t i = 0; i < batch->n_seqs; i++) {
         const struct op_seq *seq = &batch->seqs[i];
 
-        CHECK(seq->row == row && seq->n_rows > 0 && seq->n_rows <= POSITIONS_MAX);
-        CHECK(seq->position <= POSITIONS_MAX - seq->n_rows);
+        CHECK(seq->row == row && seq->n_rows > 0 && seq->n_rows <= OPS_POSITIONS_MAX);
+        CHECK(seq->position <= OPS_POSITIONS_MAX - seq->n_rows);
         row += seq->n_rows;
     }
     CHECK(row == batch->n_rows);
@@ -204,7 +202,7 @@ static void route_row(const struct op_moe_route *op, uint32_t row)
     const float *logits = op->logits + (size_t)row * op->n_experts;
     uint32_t *chosen = op->places + (size_t)row * op->top_k;
     float *weights = op->weights + (size_t)row * op->top_k, sum = 0.0f, lane[64] = {0};
-    uint64_t taken[EXPERTS_MAX / 64] = {0};
+    uint64_t taken[OPS_EXPERTS_MAX / 64] = {0};
 
     for (uint32_t j = 0; j < op->top_k; j++) {
         uint32_t best = UINT32_MAX;
@@ -239,10 +237,10 @@ static void route_task(void *ctx, uint32_t thread, uint32_t task)
 /* Sorts by counting: the pairs in order of rows, each to the next place of its expert. */
 void cpu_moe_route(struct device *dev, const struct op_moe_route *op)
 {
-    uint32_t n_pairs = op->n_rows * op->top_k, next[EXPERTS_MAX] = {0}, sum = 0;
+    uint32_t n_pairs = op->n_rows * op->top_k, next[OPS_EXPERTS_MAX] = {0}, sum = 0;
 
     CHECK(op->top_k > 0 && op->top_k <= OPS_TOP_K_MAX && op->top_k <= op->n_experts);
-    CHECK(op->n_experts <= EXPERTS_MAX);
+    CHECK(op->n_experts <= OPS_EXPERTS_MAX);
     run_rows(dev, op, op->n_rows, (size_t)op->n_experts * (op->top_k + 4), route_task);
     for (uint32_t i = 0; i < n_pairs; i++)
         next[op->places[i]]++;

@@ -225,6 +225,10 @@ static const struct {
     {"{\"model_type\":\"phi3\",\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1],"
      "\"long_factor\":[1]}}",
      "a list of 48 numbers"},
+    {"{\"model_type\":\"phi3\",\"hidden_size\":32,\"num_attention_heads\":2,"
+     "\"max_position_embeddings\":1048576,\"rope_scaling\":{\"type\":\"longrope\","
+     "\"short_factor\":[0.6,1,1,1,1,1,1,1],\"long_factor\":[1,1,1,1,1,1,1,1]}}",
+     "a number from 0.65536 to"},
     {"{\"model_type\":\"phi3\",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}}",
      "default and longrope"},
     {"{\"model_type\":\"qwen3\",\"layer_types\":[\"full_attention\"]}", "each of the 32 layers"},
@@ -355,14 +359,31 @@ static void test_published(void **state)
     assert_true(n > 0);
 }
 
+/* Where streams end belongs to what nodes must share; the order of the list does not. */
+static void test_generation_hash(void **state)
+{
+    struct model_generation a = {.n_eos = 2, .eos = {7, 9}}, b = {.n_eos = 2, .eos = {9, 7}};
+
+    (void)state;
+    assert_true(model_generation_hash(&a, 1) == model_generation_hash(&b, 1));
+    assert_true(model_generation_hash(&a, 1) != model_generation_hash(&a, 2));
+    b.eos[1] = 8;
+    assert_true(model_generation_hash(&a, 1) != model_generation_hash(&b, 1));
+    b = (struct model_generation){.n_eos = 1, .eos = {7}};
+    assert_true(model_generation_hash(&a, 1) != model_generation_hash(&b, 1));
+    a.temperature = 0.5;
+    a.n_eos = 1;
+    assert_true(model_generation_hash(&a, 1) == model_generation_hash(&b, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_llama),     cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_gemma),     cmocka_unit_test(test_phi3),
-        cmocka_unit_test(test_mixtures),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_absurd),    cmocka_unit_test(test_generation),
-        cmocka_unit_test(test_published),
+        cmocka_unit_test(test_llama),           cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_gemma),           cmocka_unit_test(test_phi3),
+        cmocka_unit_test(test_mixtures),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_absurd),          cmocka_unit_test(test_generation),
+        cmocka_unit_test(test_generation_hash), cmocka_unit_test(test_published),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

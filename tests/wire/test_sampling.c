@@ -62,7 +62,7 @@ static void numbers_have_a_range(void **state)
     refused(&sampling, "min_p", "negative");
     sampling = defaults();
     sampling.repetition_penalty = 0;
-    refused(&sampling, "repetition_penalty", "above 0");
+    refused(&sampling, "repetition_penalty", "below 0.01");
 }
 
 static void ids_are_in_the_vocabulary(void **state)
