@@ -23,7 +23,7 @@
 static struct router_cfg core_cfg(void)
 {
     struct router_cfg cfg = {
-        .vocab = 256,
+        .vocab = 131072, /* above every id that the bench sends */
         .server = "bench",
         .model = MIDDLE_MODEL,
         .nodes_max = 256,
