@@ -172,6 +172,14 @@ static void run_chunks(struct rig *rig, uint32_t *tokens)
 
 /* ---- comparing ---- */
 
+/* The larger error; one that is not finite is the largest there is, and stays it. */
+static double worse(double worst, double error)
+{
+    if (!isfinite(error))
+        return INFINITY;
+    return error > worst ? error : worst;
+}
+
 static void compare_rows(const struct rig *rig, struct measured *measured)
 {
     for (uint32_t i = 0; i < rig->golden.n_rows; i++) {
@@ -184,9 +192,7 @@ static void compare_rows(const struct rig *rig, struct measured *measured)
             error = fabs(error) / row->scale;
             measured->squares += error * error;
             measured->n++;
-            /* Said so that a NaN is an error. */
-            if (!(error <= measured->worst))
-                measured->worst = error;
+            measured->worst = worse(measured->worst, error);
         }
     }
 }
@@ -197,8 +203,7 @@ static void compare_step(const struct rig *rig, uint32_t i, uint32_t token, cons
     const struct golden_step *step = &rig->golden.greedy[i];
     const double error = fabs(logits[step->token] - (double)step->logit) / step->scale;
 
-    if (!(error <= measured->worst_step))
-        measured->worst_step = error;
+    measured->worst_step = worse(measured->worst_step, error);
     if (rig->dtype == OP_BF16 && step->margin <= HAIR * (double)rig->golden.bf16_abs)
         return;
     measured->n_decided++;
