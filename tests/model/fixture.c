@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "model/make_model.h"
 
 void fixture_init(struct fixture *fixture)
 {
@@ -77,4 +78,28 @@ void fixture_write_safetensors(const struct fixture *fixture, const char *name, 
 
     fixture_write(fixture, name, bytes, len);
     free(bytes);
+}
+
+void fixture_make_model(struct fixture *fixture, const char *json, enum op_dtype dtype,
+                        uint64_t seed, uint64_t shard_bytes)
+{
+    struct fixture source;
+    struct model_error error = {""};
+    struct make_model_result result;
+    const struct make_model_args args = {
+        .config = source.folder,
+        .out = fixture->folder,
+        .seed = seed,
+        .deviation = 0.2,
+        .dtype_given = true,
+        .dtype = dtype,
+        .shard_bytes = shard_bytes,
+    };
+
+    fixture_init(&source);
+    fixture_init(fixture);
+    fixture_write_text(&source, "config.json", json);
+    if (make_model(&args, &error, &result) != STATUS_OK)
+        CHECK_MSG(false, error.text);
+    fixture_fini(&source);
 }

@@ -1,9 +1,11 @@
-/* What the tests of the loading share: a folder that goes away with its files, and files made from
- * text and zeros. */
+/* What the tests of the loading share: a folder that goes away with its files, files made from
+ * text and zeros, and checkpoints of random weights. */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "kernels/ops.h"
 
 struct fixture {
     char folder[64];
@@ -25,3 +27,8 @@ uint8_t *fixture_safetensors(const char *header, size_t n_data, size_t *len);
 /* The same into a file. */
 void fixture_write_safetensors(const struct fixture *fixture, const char *name, const char *header,
                                size_t n_data);
+
+/* An initialised fixture that holds a checkpoint of this config.json with random weights, large
+ * enough that every one of them shows; shard_bytes 0: in one file. */
+void fixture_make_model(struct fixture *fixture, const char *json, enum op_dtype dtype,
+                        uint64_t seed, uint64_t shard_bytes);

@@ -1,6 +1,6 @@
 /* Opening a model: what its hashes depend on, what is refused, how failures unwind, what progress
  * tells and what memory it takes. What the weights compute is tested beside the reference and in
- * tests/exact; here only that every dtype on disk gives the same numbers. */
+ * tests/exact; here only what becomes of the dtypes on disk. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +17,23 @@
 
 #include "base/mem.h"
 #include "model/forward.h"
-#include "model/make_model.h"
+#include "model/safetensors.h"
 #include "tests/model/fixture.h"
 
 #define TINY                                                                                       \
     "{\"model_type\":\"llama\",\"vocab_size\":300,\"hidden_size\":64,\"intermediate_size\":96,"    \
     "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key_value_heads\":2,"                 \
+    "\"max_position_embeddings\":256}"
+/* Biases and a head that is the embedding; norms of heads, a mixture, and one layer without. */
+#define BIASED                                                                                     \
+    "{\"model_type\":\"qwen2\",\"vocab_size\":300,\"hidden_size\":64,\"intermediate_size\":96,"    \
+    "\"num_hidden_layers\":1,\"num_attention_heads\":4,\"num_key_value_heads\":2,"                 \
+    "\"max_position_embeddings\":256,\"tie_word_embeddings\":true}"
+#define MIXED                                                                                      \
+    "{\"model_type\":\"qwen3_moe\",\"vocab_size\":300,\"hidden_size\":64,"                         \
+    "\"intermediate_size\":96,\"moe_intermediate_size\":32,\"num_experts\":4,"                     \
+    "\"num_experts_per_tok\":2,\"mlp_only_layers\":[1],\"num_hidden_layers\":2,"                   \
+    "\"num_attention_heads\":4,\"num_key_value_heads\":2,\"head_dim\":16,"                         \
     "\"max_position_embeddings\":256}"
 /* About 40 MB of bf16: enough to see them in the process's size. */
 #define LARGE                                                                                      \
@@ -39,30 +51,6 @@
 #define SANITIZED 1
 #endif
 #endif
-
-static void make(struct fixture *fixture, const char *json, enum op_dtype dtype, uint64_t seed,
-                 uint64_t shard_bytes)
-{
-    struct fixture source;
-    struct model_error error;
-    struct make_model_result result;
-    struct make_model_args args = {
-        .seed = seed,
-        .deviation = 0.2,
-        .dtype_given = true,
-        .dtype = dtype,
-        .shard_bytes = shard_bytes,
-    };
-
-    fixture_init(&source);
-    fixture_init(fixture);
-    fixture_write_text(&source, "config.json", json);
-    args.config = source.folder;
-    args.out = fixture->folder;
-    if (make_model(&args, &error, &result) != STATUS_OK)
-        fail_msg("%s", error.text);
-    fixture_fini(&source);
-}
 
 static struct model *open_good(const struct model_open_args *args)
 {
@@ -107,9 +95,9 @@ static void test_hashes(void **state)
     uint64_t config, weights, config_again;
 
     (void)state;
-    make(&whole, TINY, OP_BF16, 1, 0);
-    make(&shards, TINY, OP_BF16, 1, 20000);
-    make(&other, TINY, OP_BF16, 2, 0);
+    fixture_make_model(&whole, TINY, OP_BF16, 1, 0);
+    fixture_make_model(&shards, TINY, OP_BF16, 1, 20000);
+    fixture_make_model(&other, TINY, OP_BF16, 2, 0);
     assert_int_equal(access(fixture_path(&whole, "model.safetensors"), R_OK), 0);
     assert_int_not_equal(access(fixture_path(&shards, "model.safetensors"), R_OK), 0);
     weights = weights_hash(&(struct model_open_args){.path = whole.folder}, &config);
@@ -134,38 +122,86 @@ static void test_hashes(void **state)
     fixture_fini(&other);
 }
 
-/* One changed bit of any tensor is another hash. */
-static void test_hash_sees_all(void **state)
-{
-    struct fixture fixture;
-    struct model_open_args args = {.n_threads = 1};
-    uint64_t config, weights, n_header;
-    long size;
-    FILE *file;
+/* Called for each tensor of a model.safetensors with the place of its data in the file. */
+typedef void (*tensor_fn)(void *ctx, const struct safetensors_tensor *tensor, long at);
 
-    (void)state;
-    make(&fixture, TINY, OP_BF16, 1, 0);
-    args.path = fixture.folder;
-    weights = weights_hash(&args, &config);
-    file = fopen(fixture_path(&fixture, "model.safetensors"), "r+b");
+static void each_tensor(const struct fixture *fixture, tensor_fn visit, void *ctx)
+{
+    const char *path = fixture_path(fixture, "model.safetensors");
+    FILE *file = fopen(path, "rb");
+    struct safetensors *st = NULL;
+    uint64_t n_header, at;
+
     assert_non_null(file);
     assert_int_equal(fread(&n_header, sizeof(n_header), 1, file), 1);
-    assert_int_equal(fseek(file, 0, SEEK_END), 0);
-    size = ftell(file);
-    for (long at = 8 + (long)n_header; at < size; at += 9998) {
-        for (int back = 0; back < 2; back++) {
-            int byte;
-
-            assert_int_equal(fseek(file, at, SEEK_SET), 0);
-            byte = fgetc(file) ^ 1;
-            assert_int_equal(fseek(file, at, SEEK_SET), 0);
-            assert_int_equal(fputc(byte, file), byte);
-            assert_int_equal(fflush(file), 0);
-            assert_int_equal(weights_hash(&args, &config) == weights, back);
-        }
-    }
     assert_int_equal(fclose(file), 0);
-    fixture_fini(&fixture);
+    assert_int_equal(safetensors_open(path, NULL, &st), STATUS_OK);
+    at = sizeof(n_header) + n_header;
+    for (uint32_t i = 0; i < safetensors_n(st); i++) {
+        visit(ctx, safetensors_at(st, i), (long)at);
+        at += safetensors_at(st, i)->bytes;
+    }
+    safetensors_close(st);
+}
+
+struct hashed {
+    struct model_open_args args;
+    uint64_t weights;
+    FILE *file;
+    uint32_t n;
+};
+
+static void flip(FILE *file, long at)
+{
+    int byte;
+
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    byte = fgetc(file) ^ 1;
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    assert_int_equal(fputc(byte, file), byte);
+    assert_int_equal(fflush(file), 0);
+}
+
+/* The first byte, one within and the last. (A number's lowest bit never makes it infinite.) */
+static void expect_seen(void *ctx, const struct safetensors_tensor *tensor, long at)
+{
+    struct hashed *hashed = ctx;
+    const long bytes = (long)tensor->bytes, places[] = {0, bytes / 2, bytes - 2};
+    uint64_t config;
+
+    for (size_t i = 0; i < 3; i++) {
+        flip(hashed->file, at + places[i]);
+        if (weights_hash(&hashed->args, &config) == hashed->weights)
+            fail_msg("byte %ld of %s shows in no hash", places[i], tensor->name);
+        flip(hashed->file, at + places[i]);
+    }
+    hashed->n++;
+}
+
+/* One changed bit of any tensor is another hash, in models that have all kinds of them. */
+static void test_hash_sees_all(void **state)
+{
+    static const struct {
+        const char *json;
+        uint32_t n;
+    } cases[] = {{TINY, 2 * 9 + 3}, {BIASED, 9 + 3 + 2}, {MIXED, 21 + 11 + 3}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct fixture fixture;
+        struct hashed hashed = {.args = {.path = fixture.folder, .n_threads = 1}};
+        uint64_t config;
+
+        fixture_make_model(&fixture, cases[i].json, OP_BF16, 1, 0);
+        hashed.weights = weights_hash(&hashed.args, &config);
+        hashed.file = fopen(fixture_path(&fixture, "model.safetensors"), "r+b");
+        assert_non_null(hashed.file);
+        each_tensor(&fixture, expect_seen, &hashed);
+        assert_int_equal(hashed.n, cases[i].n);
+        assert_int_equal(fclose(hashed.file), 0);
+        assert_true(weights_hash(&hashed.args, &config) == hashed.weights);
+        fixture_fini(&fixture);
+    }
 }
 
 /* ---- what is refused ---- */
@@ -189,7 +225,7 @@ static void test_not_finite(void **state)
     struct model_open_args args = {.n_threads = 2};
 
     (void)state;
-    make(&fixture, TINY, OP_BF16, 1, 0);
+    fixture_make_model(&fixture, TINY, OP_BF16, 1, 0);
     args.path = fixture.folder;
     for (long at = 2; at < 100000; at += 24690) {
         for (size_t i = 0; i < 4; i++) {
@@ -200,7 +236,7 @@ static void test_not_finite(void **state)
         model_close(open_good(&args));
     }
     fixture_fini(&fixture);
-    make(&fixture, TINY, OP_F32, 1, 0);
+    fixture_make_model(&fixture, TINY, OP_F32, 1, 0);
     args.path = fixture.folder;
     put_number(&fixture, 4, &nan_32, 4);
     open_bad(&args, STATUS_MALFORMED, "is not finite");
@@ -221,7 +257,7 @@ static void test_refused(void **state)
     struct model_open_args args = {.len_max = 257};
 
     (void)state;
-    make(&fixture, TINY, OP_BF16, 1, 0);
+    fixture_make_model(&fixture, TINY, OP_BF16, 1, 0);
     args.path = fixture.folder;
     open_bad(&args, STATUS_INVALID, "sequences of 257 tokens are asked for");
     args.len_max = 256;
@@ -284,28 +320,106 @@ static float largest_difference(const float *a, const float *b)
     return most;
 }
 
-/* fp32 on disk is rounded as bf16 on disk was; but for norms, which stay fp32. fp16 is close. */
-static void test_dtypes_on_disk(void **state)
+/* A half-precision number, by its definition. */
+static float widen_f16(uint16_t bits)
 {
-    static float from[3][2][VOCAB]; /* [on disk][computed in] */
-    struct fixture fixture;
+    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    const float size = exponent > 0 ? ldexpf((float)(fraction + 1024), exponent - 25)
+                                    : ldexpf((float)fraction, -24);
+
+    return bits >> 15 ? -size : size;
+}
+
+static float widen_bf16(uint16_t bits)
+{
+    const uint32_t wide = (uint32_t)bits << 16;
+    float number;
+
+    memcpy(&number, &wide, sizeof(number));
+    return number;
+}
+
+struct widening {
+    struct safetensors *narrow;
+    FILE *wide;
+    bool only_norms;
+};
+
+static void widen_tensor(void *ctx, const struct safetensors_tensor *tensor, long at)
+{
+    const struct widening *widening = ctx;
+    const struct safetensors_tensor *narrow = safetensors_find(widening->narrow, tensor->name);
+
+    assert_non_null(narrow);
+    if (widening->only_norms && strstr(tensor->name, "norm") == NULL)
+        return;
+    assert_int_equal(fseek(widening->wide, at, SEEK_SET), 0);
+    for (uint64_t i = 0; i < narrow->bytes / 2; i++) {
+        uint16_t bits;
+        float number;
+
+        memcpy(&bits, narrow->data + 2 * i, sizeof(bits));
+        number = narrow->dtype == OP_F16 ? widen_f16(bits) : widen_bf16(bits);
+        assert_int_equal(fwrite(&number, sizeof(number), 1, widening->wide), 1);
+    }
+}
+
+/* Writes a narrow checkpoint's numbers over those of one in float32. */
+static void widen(const struct fixture *narrow, const struct fixture *wide, bool only_norms)
+{
+    struct widening widening = {.only_norms = only_norms};
+
+    assert_int_equal(safetensors_open(narrow->folder, NULL, &widening.narrow), STATUS_OK);
+    widening.wide = fopen(fixture_path(wide, "model.safetensors"), "r+b");
+    assert_non_null(widening.wide);
+    each_tensor(wide, widen_tensor, &widening);
+    assert_int_equal(fclose(widening.wide), 0);
+    safetensors_close(widening.narrow);
+}
+
+/* Computed in float32, what is narrow on disk is what it says, no more and no less. */
+static void test_wider_than_on_disk(void **state)
+{
+    static const enum op_dtype dtypes[] = {OP_BF16, OP_F16};
+    float narrow[VOCAB], wide[VOCAB], exact[VOCAB];
 
     (void)state;
-    for (uint32_t i = 0; i < 3; i++) {
-        make(&fixture, TINY, (enum op_dtype)i, 1, 0);
-        logits_of(fixture.folder, OP_BF16, from[i][OP_BF16]);
-        logits_of(fixture.folder, OP_F32, from[i][OP_F32]);
-        fixture_fini(&fixture);
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture from, to;
+
+        fixture_make_model(&from, TINY, dtypes[i], 1, 0);
+        fixture_make_model(&to, TINY, OP_F32, 1, 0);
+        logits_of(to.folder, OP_F32, exact);
+        widen(&from, &to, false);
+        logits_of(from.folder, OP_F32, narrow);
+        logits_of(to.folder, OP_F32, wide);
+        assert_memory_equal(narrow, wide, sizeof(wide));
+        assert_true(largest_difference(narrow, exact) > 0); /* so narrowing does show */
+        assert_true(largest_difference(narrow, exact) < 0.05f);
+        assert_true(largest_difference(exact, (float[VOCAB]){0}) > 1); /* and there is something */
+        fixture_fini(&from);
+        fixture_fini(&to);
     }
-    for (uint32_t i = 0; i < 3; i++) {
-        assert_true(largest_difference(from[i][OP_F32], from[OP_F32][OP_F32]) < 0.05f);
-        assert_true(largest_difference(from[i][OP_BF16], from[OP_F32][OP_F32]) < 0.2f);
-    }
-    assert_true(largest_difference(from[OP_F16][OP_F32], from[OP_F32][OP_F32]) <
-                largest_difference(from[OP_BF16][OP_F32], from[OP_F32][OP_F32]));
-    assert_true(largest_difference(from[OP_F16][OP_F32], from[OP_F32][OP_F32]) > 0);
-    assert_true(largest_difference(from[0][OP_F32], (float[VOCAB]){0}) >
-                1); /* there is something */
+}
+
+/* Computed in bf16, float32 on disk is rounded as the maker of a bf16 checkpoint rounds. Norms stay
+ * float32: here they have bf16's numbers. */
+static void test_rounded_when_read(void **state)
+{
+    struct fixture narrow, wide;
+    float from_narrow[VOCAB], from_wide[VOCAB];
+
+    (void)state;
+    fixture_make_model(&narrow, TINY, OP_BF16, 1, 0);
+    fixture_make_model(&wide, TINY, OP_F32, 1, 0);
+    logits_of(narrow.folder, OP_BF16, from_narrow);
+    logits_of(wide.folder, OP_BF16, from_wide);
+    assert_true(largest_difference(from_narrow, from_wide) > 0); /* by the norms alone */
+    widen(&narrow, &wide, true);
+    logits_of(wide.folder, OP_BF16, from_wide);
+    assert_memory_equal(from_narrow, from_wide, sizeof(from_wide));
+    fixture_fini(&narrow);
+    fixture_fini(&wide);
 }
 
 /* ---- progress, memory, failures ---- */
@@ -345,7 +459,7 @@ static void test_progress_and_memory(void **state)
     struct model *model;
 
     (void)state;
-    make(&fixture, LARGE, OP_BF16, 1, 12 << 20);
+    fixture_make_model(&fixture, LARGE, OP_BF16, 1, 12 << 20);
     before = resident_bytes();
     model = open_good(&(struct model_open_args){
         .path = fixture.folder, .n_threads = 2, .progress = on_progress, .ctx = &progress});
@@ -376,7 +490,7 @@ static void test_no_memory(void **state)
     int64_t n = 0;
 
     (void)state;
-    make(&fixture, TINY, OP_BF16, 1, 50000);
+    fixture_make_model(&fixture, TINY, OP_BF16, 1, 50000);
     args.path = fixture.folder;
     for (; status != STATUS_OK; n++) {
         struct model_error error = {.text = ""};
@@ -398,9 +512,13 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hashes),         cmocka_unit_test(test_hash_sees_all),
-        cmocka_unit_test(test_not_finite),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_dtypes_on_disk), cmocka_unit_test(test_progress_and_memory),
+        cmocka_unit_test(test_hashes),
+        cmocka_unit_test(test_hash_sees_all),
+        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_wider_than_on_disk),
+        cmocka_unit_test(test_rounded_when_read),
+        cmocka_unit_test(test_progress_and_memory),
         cmocka_unit_test(test_no_memory),
     };
 
