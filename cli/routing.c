@@ -17,6 +17,7 @@ struct routing {
     struct tokenizer *tok;
     struct template *tmpl; /* NULL: the model is not made for chats */
     struct chat_template chat;
+    struct wire_sampling defaults; /* of requests over HTTP */
     struct router_shell *shell;
 };
 
@@ -45,6 +46,21 @@ static void on_drain(void *ctx)
     router_shell_drain(routing->shell);
 }
 
+/* As other servers do it: a model's makers know which temperature suits it. */
+static void fill_defaults(struct routing *routing)
+{
+    const struct model_generation *generation = &routing->process->served->generation;
+    struct wire_msg msg;
+
+    wire_msg_init(&msg, WIRE_KIND_GENERATE);
+    routing->defaults = msg.generate.sampling;
+    routing->defaults.temperature = generation->temperature;
+    routing->defaults.top_p = generation->top_p;
+    routing->defaults.min_p = generation->min_p;
+    routing->defaults.top_k = generation->top_k;
+    routing->defaults.repetition_penalty = generation->repetition_penalty;
+}
+
 static enum status open_shell(struct routing *routing)
 {
     struct process *process = routing->process;
@@ -65,9 +81,11 @@ static enum status open_shell(struct routing *routing)
     char why[ROUTER_SHELL_WHY_MAX];
     enum status status;
 
+    fill_defaults(routing);
     if (process->node->http[0]) {
         cfg.http.address = process->node->http + strlen("tcp://");
         cfg.http.conns_max = cfg.clients_max;
+        cfg.http.defaults = process->served->is_oracle ? NULL : &routing->defaults;
         cfg.http.root = process->served->is_oracle ? "oracle" : process->served->path;
         cfg.http.tools = tool_style_of_template((const char *)buf_data(&routing->chat.source),
                                                 buf_len(&routing->chat.source));

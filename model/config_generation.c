@@ -60,7 +60,7 @@ static enum status read_generation(const struct config_reader *r, struct model_g
         {"temperature", offsetof(struct model_generation, temperature), 0, 100},
         {"top_p", offsetof(struct model_generation, top_p), 0, 1},
         {"min_p", offsetof(struct model_generation, min_p), 0, 1},
-        {"repetition_penalty", offsetof(struct model_generation, repetition_penalty), 1e-3, 1e3},
+        {"repetition_penalty", offsetof(struct model_generation, repetition_penalty), 0.01, 100},
     };
     const json_t *eos = json_object_get(r->root, "eos_token_id");
     const json_t *top_k = json_object_get(r->root, "top_k");

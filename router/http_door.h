@@ -26,8 +26,11 @@ struct http_door_cfg {
     uint32_t conns_max;
     const struct prompt_reader *reader;
     enum tool_style tools;
-    const char *model;           /* what clients ask for */
-    const char *root;            /* where it comes from */
+    const char *model; /* what clients ask for */
+    const char *root;  /* where it comes from */
+    /* Of what a request leaves open, as the model's generation_config.json has it; NULL: OpenAI's.
+     */
+    const struct wire_sampling *defaults;
     const char *version;         /* of the program */
     const struct http_key *keys; /* [n_keys]; none: everybody may */
     size_t n_keys;

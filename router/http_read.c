@@ -227,7 +227,8 @@ static enum status write_text(struct call *call)
 static enum status read_all(struct call *call)
 {
     const struct http_door *door = call->door;
-    const struct openai_request_cfg cfg = {.vocab = door->cfg.reader->vocab};
+    const struct openai_request_cfg cfg = {.vocab = door->cfg.reader->vocab,
+                                           .defaults = door->cfg.defaults};
     enum status status = openai_request_read(&cfg, call->api, call->body.at, call->body.len,
                                              call->arena, &call->error, &call->req);
 
