@@ -57,12 +57,12 @@ void call_refuse(struct http_conn *conn, const struct openai_error *error, struc
 }
 
 static void refuse_status(struct http_conn *conn, enum status status, uint32_t retry_ms,
-                          const char *why)
+                          const char *why, struct wire_span label)
 {
     struct openai_error error;
 
     openai_error_of_status(status, wire_span_of(why), retry_ms, &error);
-    call_refuse(conn, &error, (struct wire_span){"", 0});
+    call_refuse(conn, &error, label);
 }
 
 /* ---- ends ---- */
@@ -604,7 +604,7 @@ static void start(struct call *call)
     call->answer.seed = call->req.seeded ? call->req.seed : call->answer.seed & SEED_MASK;
     call->state = CALL_RUNNING;
     if (choices_create(call) != STATUS_OK) {
-        refuse_status(call->conn, STATUS_NO_MEMORY, 0, "");
+        refuse_status(call->conn, STATUS_NO_MEMORY, 0, "", call->label);
         call_free(call);
         return;
     }
@@ -638,7 +638,7 @@ static void on_drop(struct clerk_job *job)
 }
 
 /* A label is shown to people and goes into headers: plain characters only. */
-static struct wire_span label_of(struct arena *arena, const struct http_request *req)
+struct wire_span call_label(const struct http_request *req)
 {
     const struct http_span *value = http_header_find(req, "x-request-id");
 
@@ -647,11 +647,12 @@ static struct wire_span label_of(struct arena *arena, const struct http_request 
     for (size_t i = 0; i < value->len; i++)
         if (value->at[i] <= ' ' || value->at[i] >= 127)
             return (struct wire_span){"", 0};
-    return (struct wire_span){arena_memdup(arena, value->at, value->len), value->len};
+    return (struct wire_span){value->at, value->len};
 }
 
 static struct call *call_create(struct http_door *door, const struct http_request *req)
 {
+    const struct wire_span label = call_label(req);
     struct call *call = mem_alloc_zero(1, sizeof(*call));
 
     if (!call)
@@ -664,7 +665,7 @@ static struct call *call_create(struct http_door *door, const struct http_reques
     }
     call->body =
         (struct wire_span){arena_memdup(call->arena, req->body.at, req->body.len), req->body.len};
-    call->label = label_of(call->arena, req);
+    call->label = (struct wire_span){arena_memdup(call->arena, label.at, label.len), label.len};
     if (!call->body.at || !call->label.at) {
         arena_destroy(call->arena);
         mem_free(call);
@@ -681,12 +682,13 @@ void call_begin(struct http_door *door, struct http_conn *conn, const struct htt
     uint32_t idx;
 
     if (door->n_reading >= door->cfg.calls_max || door->n_free_calls == 0) {
-        refuse_status(conn, STATUS_FULL, 1000, "too many requests wait: try again later");
+        refuse_status(conn, STATUS_FULL, 1000, "too many requests wait: try again later",
+                      call_label(req));
         return;
     }
     call = call_create(door, req);
     if (!call) {
-        refuse_status(conn, STATUS_NO_MEMORY, 1000, "");
+        refuse_status(conn, STATUS_NO_MEMORY, 1000, "", call_label(req));
         return;
     }
     idx = door->free_calls[--door->n_free_calls];

@@ -108,6 +108,8 @@ struct http_door {
 void call_begin(struct http_door *door, struct http_conn *conn, const struct http_request *req,
                 enum openai_api api);
 void call_gone(struct call *call);
+/* The request's X-Request-Id, if it can be echoed; empty: none. Lies in the request. */
+struct wire_span call_label(const struct http_request *req);
 /* A message of the core. */
 void call_take(struct call *call, const struct wire_msg *msg);
 void call_free(struct call *call);

@@ -34,7 +34,9 @@ static void answer(struct http_conn *conn, const char *type, const char *text)
     http_reply(conn, 200, type, "", text, strlen(text));
 }
 
-__attribute__((format(printf, 4, 5))) static void refuse(struct http_conn *conn, int http,
+/* req NULL: it could not be read. */
+__attribute__((format(printf, 5, 6))) static void refuse(struct http_conn *conn,
+                                                         const struct http_request *req, int http,
                                                          const char *code, const char *format, ...)
 {
     struct openai_error error;
@@ -45,7 +47,7 @@ __attribute__((format(printf, 4, 5))) static void refuse(struct http_conn *conn,
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     openai_error_set(&error, http, code, NULL, "%s", text);
-    call_refuse(conn, &error, (struct wire_span){"", 0});
+    call_refuse(conn, &error, req ? call_label(req) : (struct wire_span){"", 0});
 }
 
 static void get_health(struct http_door *door, struct http_conn *conn,
@@ -57,11 +59,11 @@ static void get_health(struct http_door *door, struct http_conn *conn,
 }
 
 /* Not ready is an answer like any other for who looks after the fleet: 503, and why. */
-static bool is_ready(struct http_door *door, struct http_conn *conn)
+static bool is_ready(struct http_door *door, struct http_conn *conn, const struct http_request *req)
 {
     if (router_ready(door->core))
         return true;
-    refuse(conn, 503, "not_ready",
+    refuse(conn, req, 503, "not_ready",
            "no prefill and decode node are ready to serve; see the router's log");
     return false;
 }
@@ -69,8 +71,7 @@ static bool is_ready(struct http_door *door, struct http_conn *conn)
 static void get_ready(struct http_door *door, struct http_conn *conn,
                       const struct http_request *req)
 {
-    (void)req;
-    if (is_ready(door, conn))
+    if (is_ready(door, conn, req))
         answer(conn, TEXT_TYPE, "ready\n");
 }
 
@@ -79,7 +80,7 @@ static void reply_buf(struct http_conn *conn, enum status status, struct buf *bo
     if (status == STATUS_OK)
         http_reply(conn, 200, JSON_TYPE, "", buf_data(body), buf_len(body));
     else
-        refuse(conn, 500, "internal_error", "%s", status_text(status));
+        refuse(conn, NULL, 500, "internal_error", "%s", status_text(status));
     buf_fini(body);
 }
 
@@ -107,8 +108,7 @@ static void get_models(struct http_door *door, struct http_conn *conn,
     const struct openai_model model = model_of(door);
     struct buf body;
 
-    (void)req;
-    if (!is_ready(door, conn))
+    if (!is_ready(door, conn, req))
         return;
     buf_init(&body, DOOR_INFO_MAX);
     reply_buf(conn, openai_info_models(&model, 1, &body), &body);
@@ -123,11 +123,11 @@ static void get_model(struct http_door *door, struct http_conn *conn,
     struct buf body;
 
     if (!http_span_is(name, door->cfg.model)) {
-        refuse(conn, 404, "model_not_found", "model '%.*s' is not served here, '%s' is",
+        refuse(conn, req, 404, "model_not_found", "model '%.*s' is not served here, '%s' is",
                (int)(name.len < 100 ? name.len : 100), name.at, door->cfg.model);
         return;
     }
-    if (!is_ready(door, conn))
+    if (!is_ready(door, conn, req))
         return;
     buf_init(&body, DOOR_INFO_MAX);
     reply_buf(conn, openai_info_model(&model, &body), &body);
@@ -241,12 +241,13 @@ static void on_request(void *ctx, struct http_conn *conn, const struct http_requ
             break;
     }
     if (!found)
-        refuse(conn, 404, "not_found", "there is nothing at %.*s",
+        refuse(conn, req, 404, "not_found", "there is nothing at %.*s",
                (int)(req->path.len < 200 ? req->path.len : 200), req->path.at);
     else if (!method_fits(found, req))
-        refuse(conn, 405, "method_not_allowed", "%s takes %s only", found->path, found->method);
+        refuse(conn, req, 405, "method_not_allowed", "%s takes %s only", found->path,
+               found->method);
     else if (!found->open && !may_ask(door, req))
-        refuse(conn, 401, "invalid_api_key",
+        refuse(conn, req, 401, "invalid_api_key",
                "the API key is missing or wrong: send the header Authorization: Bearer KEY");
     else
         found->fn(door, conn, req);
@@ -255,7 +256,7 @@ static void on_request(void *ctx, struct http_conn *conn, const struct http_requ
 static void on_refused(void *ctx, struct http_conn *conn, unsigned code, const char *why)
 {
     (void)ctx;
-    refuse(conn, (int)code, "invalid_request", "%s", why);
+    refuse(conn, NULL, (int)code, "invalid_request", "%s", why);
 }
 
 static void on_gone(void *ctx, struct http_conn *conn, const char *why)

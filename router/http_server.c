@@ -342,10 +342,26 @@ void http_stream_begin(struct http_conn *conn, unsigned code, const char *type, 
     put_head(conn, code, type, headers, conn->chunked ? "Transfer-Encoding: chunked\r\n" : "");
 }
 
+/* Whether the reader leaves too much unread. Before it is said the socket takes what it can: what
+ * one turn writes may be more than the limit. */
+static bool reads_too_slowly(struct http_conn *conn)
+{
+    struct evbuffer *output = bufferevent_get_output(conn->bev);
+    const size_t limit = conn->server->cfg.unsent_max;
+
+    if (evbuffer_get_length(output) <= limit)
+        return false;
+    (void)evbuffer_unfreeze(output, 1); /* a bufferevent keeps its front to itself */
+    while (evbuffer_get_length(output) > 0 &&
+           evbuffer_write(output, bufferevent_getfd(conn->bev)) > 0)
+        continue;
+    (void)evbuffer_freeze(output, 1);
+    return evbuffer_get_length(output) > limit;
+}
+
 bool http_stream_write(struct http_conn *conn, const void *bytes, size_t len)
 {
     char size[24];
-    size_t unsent;
 
     CHECK(conn->state == ANSWERING);
     if (conn->doomed)
@@ -359,8 +375,7 @@ bool http_stream_write(struct http_conn *conn, const void *bytes, size_t len)
     } else {
         put(conn, bytes, len);
     }
-    unsent = evbuffer_get_length(bufferevent_get_output(conn->bev));
-    if (unsent > conn->server->cfg.unsent_max)
+    if (reads_too_slowly(conn))
         doom(conn, "the client reads too slowly");
     return !conn->doomed;
 }
@@ -380,6 +395,7 @@ void http_stream_end(struct http_conn *conn)
 void http_conn_cut(struct http_conn *conn)
 {
     doom(conn, NULL);
+    conn->why = NULL; /* it may have been lost before */
 }
 
 void http_conn_set_user(struct http_conn *conn, void *user)

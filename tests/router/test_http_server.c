@@ -278,11 +278,60 @@ static void test_slow_reader(void **state)
     }
     pass_s(20);
     assert_non_null(world.conn); /* it may all lie in the kernel's buffers, or not: no haste */
-    for (int i = 0; world.conn && i < 200; i++)
+    for (int i = 0; world.conn && i < 2000; i++)
         (void)http_stream_write(world.conn, block, 8 << 10);
     pass_s(40);
     assert_null(world.conn);
     assert_int_equal(world.n_gone, 2);
+    close(fd);
+}
+
+/* Whoever cuts a connection hears no more of it, even if it was lost a moment before. */
+static void test_cut_after_loss(void **state)
+{
+    static char block[32 << 10];
+    int fd = client(4096);
+
+    (void)state;
+    say(fd, LATER);
+    TURN_UNTIL(world.conn);
+    http_stream_begin(world.conn, 200, "text/plain", "");
+    for (int i = 0; http_stream_write(world.conn, block, sizeof(block)) && i < 10000; i++)
+        continue;
+    http_conn_cut(world.conn);
+    TURN_UNTIL(counts().open == 0);
+    assert_int_equal(world.n_gone, 0);
+    close(fd);
+}
+
+/* Much in one turn is no sign of a slow reader: the socket takes it, or not. */
+static void test_much_at_once(void **state)
+{
+    static char block[32 << 10];
+    int fd = client(0);
+
+    (void)state;
+    say(fd, LATER);
+    TURN_UNTIL(world.conn);
+    http_stream_begin(world.conn, 200, "text/plain", "");
+    for (int i = 0; i < 16; i++)
+        assert_true(http_stream_write(world.conn, block, sizeof(block)));
+    http_stream_end(world.conn);
+    close(fd);
+}
+
+/* Who has said all and only listens gets what was asked for. */
+static void test_half_closed(void **state)
+{
+    int fd = client(0);
+
+    (void)state;
+    say(fd, NOW("first", 5) NOW("second", 6));
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    TURN_UNTIL(!hear(fd));
+    assert_non_null(strstr(world.got, "first"));
+    assert_non_null(strstr(world.got, "second"));
+    TURN_UNTIL(counts().open == 0);
     close(fd);
 }
 
@@ -417,9 +466,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_pipelined),   TEST(test_stream),  TEST(test_old_client), TEST(test_client_leaves),
-        TEST(test_slow_reader), TEST(test_dribble), TEST(test_refused),    TEST(test_full),
-        TEST(test_body),        TEST(test_drain),   TEST(test_addresses),
+        TEST(test_pipelined),      TEST(test_stream),       TEST(test_old_client),
+        TEST(test_client_leaves),  TEST(test_slow_reader),  TEST(test_dribble),
+        TEST(test_cut_after_loss), TEST(test_much_at_once), TEST(test_half_closed),
+        TEST(test_refused),        TEST(test_full),         TEST(test_body),
+        TEST(test_drain),          TEST(test_addresses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
