@@ -13,6 +13,7 @@
 #include "base/rand.h"
 #include "model/tokenizer.h"
 #include "router/http_call.h"
+#include "router/http_page.h"
 #include "router/openai_info.h"
 
 #define DOOR_UNSENT_MAX ((size_t)256 << 10)
@@ -205,6 +206,11 @@ static const struct route routes[] = {
     {"GET", "/livez", true, get_health},
     {"GET", "/readyz", true, get_ready},
     {"GET", "/version", true, get_version},
+    {"GET", "/", true, page_get_file},
+    {"GET", "/page.css", true, page_get_file},
+    {"GET", "/page.js", true, page_get_file},
+    {"GET", "/chat.js", true, page_get_file},
+    {"GET", "/fleet.json", false, page_get_fleet},
     {"GET", "/v1/models", false, get_models},
     {"GET", "/v1/models/", false, get_model},
     {"POST", "/v1/completions", false, post_completions},

@@ -103,6 +103,7 @@ static void node_lose(struct router *router, struct router_node *node, enum stat
     node->used = false;
     CHECK(idmap_remove(router->links, &key, NULL) == STATUS_OK);
     router->counts.nodes_lost++;
+    view_node_lost(router->view, node, why, now_ns);
     router->roster_changed = true;
     for (uint32_t i = 0; i < router->cfg.requests_max; i++) {
         struct router_req *req = &router->reqs[i];
@@ -261,6 +262,7 @@ static void take_join(struct router *router, uint32_t link, const struct wire_ms
     node->session = session;
     welcome(router, node);
     router->counts.nodes_joined++;
+    view_node_joined(router->view, node, now_ns);
     router->roster_changed = true;
     router_queue_trim(router, now_ns);
     LOG_INFO("router", "node joined", log_str("node", node->name),

@@ -48,6 +48,7 @@ void router_req_end(struct router *router, struct router_req *req, enum status c
         router->counts.cancelled++;
     else
         router->counts.failed++;
+    view_req_ended(router->view, req, now_ns);
     LOG_DEBUG("router", "request ended", log_req(req->id.byte), log_status(code),
               log_u64("emitted", req->n_emitted), log_u64("attempts", req->attempt));
     router_client_flush(router, req, now_ns);

@@ -63,6 +63,7 @@ enum status router_create(const struct router_cfg *cfg, struct router **out, con
         router->free_reqs[router->n_free_reqs++] = cfg->requests_max - 1 - i;
     if ((status = tokenizer_workspace_create(cfg->tok, &router->work)) != STATUS_OK ||
         (status = wire_out_create(ROUTER_OUT_BYTES_MAX, &router->out)) != STATUS_OK ||
+        (status = view_create(&router->view)) != STATUS_OK ||
         (status = idmap_create(cfg->requests_max, hash_key, &router->map)) != STATUS_OK ||
         (status = idmap_create(cfg->nodes_max, hash_key, &router->links)) != STATUS_OK)
         goto fail;
@@ -83,6 +84,7 @@ void router_destroy(struct router *router)
     idmap_destroy(router->links);
     idmap_destroy(router->map);
     wire_out_destroy(router->out);
+    view_destroy(router->view);
     mem_free(router->free_reqs);
     mem_free(router->reqs);
     mem_free(router->paired);

@@ -7,6 +7,7 @@
 #include "base/idmap.h"
 #include "model/tokenizer.h"
 #include "router/router.h"
+#include "router/view.h"
 #include "wire/session.h"
 
 #define ROUTER_OUT_BYTES_MAX (256u << 20) /* messages of one step, to all */
@@ -130,6 +131,7 @@ struct router {
     bool roster_changed;
     struct router_quarantine quarantine[ROUTER_QUARANTINE];
     struct router_counts counts;
+    struct view *view; /* for the page */
 };
 
 /* ---- router.c ---- */
