@@ -5,8 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
+#include "model/model_file.h"
 #include "model/tmpl_json.h"
 
+#define CONFIG_NAME "tokenizer_config.json"
+#define TEMPLATE_NAME "chat_template.jinja"
 #define FILE_MAX ((size_t)16 << 20)    /* tokenizer_config.json with its thousands of tokens */
 #define MEMORY_MAX ((size_t)512 << 20) /* of its tree */
 #define ARENA_CHUNK ((size_t)64 << 10)
@@ -15,28 +19,19 @@ static const char plain[] = "{% for message in messages %}{{ message.content }}{
 
 /* ---- files ---- */
 
-/* Reads FOLDER/NAME; an absent file leaves `out` empty. */
-static enum status read_beside(const char *folder, const char *name, struct buf *out)
+/* Reads FOLDER/NAME; *text is NULL where there is no such file, else to be freed. What is there
+ * and cannot be read is an error: the model would be served without its template. */
+static enum status read_beside(const char *folder, const char *name, size_t bytes_max,
+                               struct model_error *error, char **text, size_t *len)
 {
-    char path[4200];
-    enum status status = STATUS_OK;
-    size_t n = 1;
-    FILE *stream;
+    char path[MODEL_PATH_MAX];
+    enum status status = model_path_join(folder, name, error, path);
 
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    stream = fopen(path, "rbe");
-    while (stream != NULL && n > 0 && status == STATUS_OK) {
-        uint8_t *room;
-
-        status = buf_reserve(out, 1 << 16, &room);
-        if (status == STATUS_OK) {
-            n = fread(room, 1, 1 << 16, stream);
-            buf_grew(out, n);
-        }
-    }
-    if (stream != NULL)
-        fclose(stream);
-    return status;
+    *text = NULL;
+    *len = 0;
+    if (status == STATUS_OK)
+        status = model_file_read(path, bytes_max, error, text, len);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
 /* The text of a value that is a string, or an object with "content" (as special tokens are). */
@@ -47,28 +42,55 @@ static const struct tmpl_value *content_of(const struct tmpl_value *value)
     return value != NULL && value->kind == TMPL_STRING ? value : NULL;
 }
 
-/* "chat_template" is a text, or several of them by name: then "default". */
-static const struct tmpl_value *template_of(const struct tmpl_value *config)
+/* The template of a list of {"name", "template"}, or NULL. */
+static const struct tmpl_value *named(const struct tmpl_value *list, const char *name)
 {
-    const struct tmpl_value *at = tmpl_dict_get_str(config, "chat_template", 13);
-
-    for (uint32_t i = 0; at != NULL && at->kind == TMPL_LIST && i < at->len; i++) {
-        const struct tmpl_value *item = &at->items[i];
-        const struct tmpl_value *name =
+    for (uint32_t i = 0; i < list->len; i++) {
+        const struct tmpl_value *item = &list->items[i];
+        const struct tmpl_value *is =
             item->kind == TMPL_DICT ? tmpl_dict_get_str(item, "name", 4) : NULL;
 
-        if (name != NULL && name->kind == TMPL_STRING && name->len == 7 &&
-            memcmp(name->text, "default", 7) == 0)
+        if (is != NULL && is->kind == TMPL_STRING && is->len == strlen(name) &&
+            memcmp(is->text, name, is->len) == 0)
             return tmpl_dict_get_str(item, "template", 8);
     }
-    return at;
+    return NULL;
 }
 
-/* Takes tokens and, where the folder has no file of its own for it, the template. */
-static enum status take_config(struct chat_template *chat, const struct tmpl_value *config)
+/* "chat_template" is a text, or several of them by name: then "default". None at all is no error.
+ */
+static enum status take_source(struct buf *source, const struct tmpl_value *config,
+                               struct model_error *error)
+{
+    const struct tmpl_value *at = tmpl_dict_get_str(config, "chat_template", 13);
+    enum status status;
+
+    if (at == NULL || at->kind == TMPL_NONE)
+        return STATUS_OK;
+    if (at->kind == TMPL_LIST) {
+        at = named(at, "default");
+        if (at == NULL)
+            return model_fail(
+                error, STATUS_MALFORMED,
+                "chat_template is a list, and no template in it is named \"default\"; "
+                "write the one that is meant into " TEMPLATE_NAME);
+    }
+    if (at->kind != TMPL_STRING)
+        return model_fail(error, STATUS_MALFORMED,
+                          "chat_template is no text; a text is expected, or a list of objects "
+                          "with \"name\" and \"template\"");
+    status = buf_append(source, at->text, at->len);
+    return status == STATUS_OK
+               ? status
+               : model_fail(error, status,
+                            "chat_template has %zu bytes, and there is room for "
+                            "%u at most: %s",
+                            (size_t)at->len, TEMPLATE_SOURCE_MAX, status_text(status));
+}
+
+static enum status take_tokens(struct chat_template *chat, const struct tmpl_value *config)
 {
     static const char *const names[] = {"bos_token", "eos_token", "unk_token", "pad_token"};
-    const struct tmpl_value *source = content_of(template_of(config));
     struct tmpl_pair pairs[sizeof(names) / sizeof(names[0])];
     size_t n = 0;
 
@@ -79,53 +101,82 @@ static enum status take_config(struct chat_template *chat, const struct tmpl_val
         if (text != NULL)
             pairs[n++] = (struct tmpl_pair){.key = tmpl_str(names[i], len), .value = *text};
     }
-    if (buf_len(&chat->source) == 0 && source != NULL &&
-        buf_append(&chat->source, source->text, source->len) != STATUS_OK)
-        return STATUS_TOO_BIG;
     return tmpl_dict_make(chat->arena, pairs, n, &chat->tokens);
 }
 
-static enum status read_config(const char *folder, struct chat_template *chat, char *why)
+/* Takes tokens and, where the folder has no file of its own for it, the template. */
+static enum status take_config(struct chat_template *chat, const char *text, size_t len,
+                               struct model_error *error)
 {
-    struct tmpl_json_error error = {0};
+    struct tmpl_json_error json = {0};
     struct tmpl_value config;
-    struct buf text;
-    enum status status;
+    enum status status = tmpl_json_read(chat->arena, text, len, &json, &config);
 
-    buf_init(&text, FILE_MAX);
-    status = read_beside(folder, "tokenizer_config.json", &text);
-    if (status == STATUS_OK && buf_len(&text) > 0) {
-        status = tmpl_json_read(chat->arena, (const char *)buf_data(&text), buf_len(&text), &error,
-                                &config);
-        if (status == STATUS_OK && config.kind != TMPL_DICT)
-            status = STATUS_MALFORMED;
-        if (status == STATUS_OK)
-            status = take_config(chat, &config);
-    }
     if (status != STATUS_OK)
-        snprintf(why, CHAT_TEMPLATE_WHY_MAX,
-                 "%.600s/tokenizer_config.json is no JSON object: %s (at byte %zu)", folder,
-                 error.text[0] ? error.text : status_text(status), error.offset);
-    buf_fini(&text);
-    return status;
+        return model_fail(error, status, "%s (at byte %zu)",
+                          json.text[0] ? json.text : status_text(status), json.offset);
+    if (config.kind != TMPL_DICT)
+        return model_fail(error, STATUS_MALFORMED, "a JSON object is expected");
+    if (buf_len(&chat->source) == 0)
+        status = take_source(&chat->source, &config, error);
+    if (status != STATUS_OK)
+        return status;
+    status = take_tokens(chat, &config);
+    return status == STATUS_OK ? status
+                               : model_fail(error, status, "no memory for its special tokens");
+}
+
+static enum status read_config(const char *folder, struct chat_template *chat,
+                               struct model_error *error)
+{
+    struct model_error inner = {""};
+    char *text;
+    size_t len;
+    enum status status = read_beside(folder, CONFIG_NAME, FILE_MAX, error, &text, &len);
+
+    if (status != STATUS_OK || text == NULL)
+        return status;
+    status = take_config(chat, text, len, &inner);
+    mem_free(text);
+    return status == STATUS_OK
+               ? status
+               : model_fail(error, status, "%.300s/" CONFIG_NAME ": %s", folder, inner.text);
+}
+
+static enum status read_template(const char *folder, struct buf *source, struct model_error *error)
+{
+    char *text;
+    size_t len;
+    enum status status =
+        read_beside(folder, TEMPLATE_NAME, TEMPLATE_SOURCE_MAX, error, &text, &len);
+
+    if (status != STATUS_OK || text == NULL)
+        return status;
+    status = buf_append(source, text, len);
+    mem_free(text);
+    return status == STATUS_OK
+               ? status
+               : model_fail(error, status, "%.300s/" TEMPLATE_NAME ": no memory to read it",
+                            folder);
 }
 
 enum status chat_template_read(const char *folder, struct chat_template *out,
                                char why[CHAT_TEMPLATE_WHY_MAX])
 {
     struct chat_template chat = {.arena = NULL};
+    struct model_error error = {"no memory to read a chat template"};
     enum status status;
 
-    snprintf(why, CHAT_TEMPLATE_WHY_MAX, "%.600s: its chat template cannot be read", folder);
     buf_init(&chat.source, TEMPLATE_SOURCE_MAX);
     status = arena_create(ARENA_CHUNK, MEMORY_MAX, &chat.arena);
     if (status == STATUS_OK)
-        status = read_beside(folder, "chat_template.jinja", &chat.source);
-    if (status == STATUS_OK)
         status = tmpl_dict_make(chat.arena, NULL, 0, &chat.tokens);
     if (status == STATUS_OK)
-        status = read_config(folder, &chat, why);
+        status = read_template(folder, &chat.source, &error);
+    if (status == STATUS_OK)
+        status = read_config(folder, &chat, &error);
     if (status != STATUS_OK) {
+        snprintf(why, CHAT_TEMPLATE_WHY_MAX, "%s", error.text);
         chat_template_fini(&chat);
         return status;
     }

@@ -16,7 +16,8 @@ struct chat_template {
     struct tmpl_value tokens;
 };
 
-/* A folder without a template is no error. MALFORMED, NO_MEMORY and a sentence. */
+/* A folder without a template is no error; one whose files are there and cannot be read is. IO,
+ * INVALID (no regular file), TOO_BIG, MALFORMED, NO_MEMORY, and a sentence that names the file. */
 enum status chat_template_read(const char *folder, struct chat_template *out,
                                char why[CHAT_TEMPLATE_WHY_MAX]);
 /* One of zeros is nothing. */

@@ -116,11 +116,16 @@ static enum status open_template(struct routing *routing, const char *folder)
     char why[CHAT_TEMPLATE_WHY_MAX];
     enum status status = chat_template_read(folder, &routing->chat, why);
 
-    if (status == STATUS_OK && buf_len(&routing->chat.source) == 0)
+    if (status != STATUS_OK) {
+        process_complain("%s", why);
+        return status;
+    }
+    if (buf_len(&routing->chat.source) == 0) {
         LOG_WARN("router", "the model has no chat template: it takes texts, not chats",
                  log_str("folder", folder));
-    else if (status == STATUS_OK)
-        status = chat_template_compile(&routing->chat.source, &routing->tmpl, why);
+        return STATUS_OK;
+    }
+    status = chat_template_compile(&routing->chat.source, &routing->tmpl, why);
     if (status != STATUS_OK)
         process_complain("%s: %s", folder, why);
     return status;
