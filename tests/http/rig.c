@@ -222,7 +222,7 @@ static void open_core(struct http_rig *rig)
                              .queue_max = 4,
                              .prefill_depth = 8,
                              .attempts_max = 3,
-                             .deadline_ms = 600000,
+                             .deadline_ms = RIG_DEADLINE_MS,
                              .queue_ms = 5000,
                              .resume_ms = 2000};
     const char *why;
@@ -258,7 +258,7 @@ void http_rig_init(struct http_rig *rig, enum tool_style tools, const struct htt
     CHECK(loop_create(&options, &rig->loop) == STATUS_OK);
     CHECK(tokenizer_open_bytes(&rig->tok) == STATUS_OK);
     CHECK(template_compile(TEMPLATE, strlen(TEMPLATE), &error, &rig->tmpl) == STATUS_OK);
-    CHECK(arena_create(4096, 16 << 20, &rig->arena) == STATUS_OK);
+    CHECK(arena_create(1 << 20, 16 << 20, &rig->arena) == STATUS_OK);
     open_core(rig);
     CHECK(clerk_create(rig->loop, &rig->clerk) == STATUS_OK);
     cfg.reader = &rig->reader;

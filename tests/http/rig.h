@@ -15,6 +15,7 @@
 #define RIG_D_LINK 12u
 #define RIG_D2_LINK 13u
 #define RIG_JOBS_MAX 64
+#define RIG_DEADLINE_MS 10000u
 #define RIG_HEARD_MAX ((size_t)4 << 20)
 #define RIG_TURNS_MAX 4000
 
