@@ -26,8 +26,10 @@ static void refuse(struct router *router, uint32_t link, const struct wire_msg *
 
     wire_msg_init(&msg, WIRE_KIND_FAILED);
     msg.req = about->req;
-    if (about->kind == WIRE_KIND_GENERATE)
+    if (about->kind == WIRE_KIND_GENERATE) {
         msg.failed.label = about->generate.label;
+        router_watch_refused(router, link, about->generate.label, code, text);
+    }
     msg.failed.code = code;
     msg.failed.text = wire_span_of(text);
     msg.failed.retry_ms = retry_ms;
@@ -50,6 +52,7 @@ static void req_free(struct router *router, struct router_req *req)
 
     CHECK(req->state == ROUTER_ENDED && req->p == ROUTER_NONE && req->d == ROUTER_NONE);
     CHECK(idmap_remove(router->map, &key, NULL) == STATUS_OK);
+    router_watch_over(router, req);
     router_req_memory_free(req);
     *req = (struct router_req){.used = false};
     router->free_reqs[router->n_free_reqs++] = idx;
@@ -98,13 +101,7 @@ static bool post_end(struct router *router, struct router_req *req)
         msg.done.seed = req->seed;
         stop_fill(req, &msg.done);
         msg.done.fingerprint = wire_span_of(router->numerics);
-        msg.done.ledger = req->ledger;
-        msg.done.ledger.transfer_path = wire_span_of(req->path);
-        msg.done.ledger.prefill_node = wire_span_of(req->p_name);
-        msg.done.ledger.decode_node = wire_span_of(req->d_name);
-        msg.done.ledger.prompt_tokens = req->n_prompt;
-        msg.done.ledger.emitted_tokens = req->n_emitted;
-        msg.done.ledger.attempts = req->attempt;
+        msg.done.ledger = router_ledger(req);
     } else {
         msg.failed.label = wire_span_of(req->label);
         msg.failed.code = req->code;

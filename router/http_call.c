@@ -608,6 +608,7 @@ static void start(struct call *call)
         call_free(call);
         return;
     }
+    http_conn_set_tag(call->conn, call->tag | TAG_CORE);
     for (uint32_t i = 0; i < call->n_choices; i++)
         post_choice(call, i);
 }
@@ -697,6 +698,7 @@ void call_begin(struct http_door *door, struct http_conn *conn, const struct htt
     key = idmap_key((uint8_t[16]){0}, call->link);
     CHECK(idmap_insert(door->links, &key, idx) == STATUS_OK);
     call->conn = conn;
+    call->tag = http_conn_tag(conn);
     call->api = api;
     call->created = (int64_t)(loop_now_ns(door->loop) / NS_PER_S) + door->cfg.unix_offset_s;
     call->len_max = router_len_limit(door->core);

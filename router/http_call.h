@@ -24,6 +24,13 @@ struct idmap;
 #define CALL_ARENA_CHUNK ((size_t)16 << 10)
 #define CALL_TEXT_MAX ((size_t)64 << 20) /* of a choice that is answered as a whole */
 
+/* A connection's tag, for its line in the log and for metrics: the route, whose key, and whether it
+ * is the core that tells what has become of it. */
+#define TAG_ROUTE(tag) ((tag)&0xFFu) /* and 1; 0: none */
+#define TAG_CORE (1u << 8)
+#define TAG_KEY(tag) ((tag) >> 16) /* and 1; 0: none */
+#define TAG_OF(route, key) ((uint32_t)((route) | (key) << 16))
+
 enum call_state { CALL_READING, CALL_RUNNING, CALL_ENDING };
 
 /* One answer of a call. */
@@ -65,6 +72,7 @@ struct call {
     enum openai_api api;
     struct wire_span body;  /* until it is read */
     struct wire_span label; /* X-Request-Id; empty: none */
+    uint32_t tag;           /* of its connection */
     int64_t created;        /* Unix time */
     uint32_t len_max;       /* of the fleet's sequences */
 

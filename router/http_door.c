@@ -12,8 +12,10 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "model/tokenizer.h"
+#include "router/access.h"
 #include "router/http_call.h"
 #include "router/http_page.h"
+#include "router/meters.h"
 #include "router/openai_info.h"
 
 #define DOOR_UNSENT_MAX ((size_t)256 << 10)
@@ -27,6 +29,7 @@
 
 #define JSON_TYPE "application/json"
 #define TEXT_TYPE "text/plain; charset=utf-8"
+#define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 /* ---- small answers ---- */
 
@@ -134,6 +137,23 @@ static void get_model(struct http_door *door, struct http_conn *conn,
     reply_buf(conn, openai_info_model(&model, &body), &body);
 }
 
+static void get_metrics(struct http_door *door, struct http_conn *conn,
+                        const struct http_request *req)
+{
+    struct http_server_counts counts;
+    struct buf body;
+    enum status status;
+
+    http_server_counts(door->server, &counts);
+    buf_init(&body, METERS_TEXT_MAX);
+    status = meters_print(door->cfg.meters, door->core, &counts, &body);
+    if (status == STATUS_OK)
+        http_reply(conn, 200, METRICS_TYPE, "", buf_data(&body), buf_len(&body));
+    else
+        refuse(conn, req, 500, "internal_error", "%s", status_text(status));
+    buf_fini(&body);
+}
+
 /* ---- calls ---- */
 
 static void post_completions(struct http_door *door, struct http_conn *conn,
@@ -174,19 +194,27 @@ static bool key_equal(const char *key, struct http_span guess)
     return differ == 0;
 }
 
-static bool may_ask(const struct http_door *door, const struct http_request *req)
+/* *key_out: which key it is, counted from 1; 0: none. */
+static bool may_ask(const struct http_door *door, const struct http_request *req, uint32_t *key_out)
 {
     const struct http_span *header = http_header_find(req, "authorization");
     const size_t skip = strlen("bearer ");
     struct http_span guess = {"", 0};
-    bool found = door->cfg.n_keys == 0;
+    uint32_t key = 0;
 
     if (header && header->len > skip &&
         http_span_is_word((struct http_span){header->at, skip}, "bearer "))
         guess = (struct http_span){header->at + skip, header->len - skip};
     for (size_t i = 0; i < door->cfg.n_keys; i++)
-        found |= key_equal(door->cfg.keys[i].key, guess);
-    return found;
+        if (key_equal(door->cfg.keys[i].key, guess))
+            key = (uint32_t)i + 1;
+    *key_out = key;
+    return key > 0 || door->cfg.n_keys == 0;
+}
+
+static const char *key_name(const struct http_door *door, uint32_t tag)
+{
+    return TAG_KEY(tag) > 0 ? door->cfg.keys[TAG_KEY(tag) - 1].name : "";
 }
 
 /* ---- routes ---- */
@@ -211,6 +239,7 @@ static const struct route routes[] = {
     {"GET", "/page.js", true, page_get_file},
     {"GET", "/chat.js", true, page_get_file},
     {"GET", "/fleet.json", false, page_get_fleet},
+    {"GET", "/metrics", true, get_metrics},
     {"GET", "/v1/models", false, get_models},
     {"GET", "/v1/models/", false, get_model},
     {"POST", "/v1/completions", false, post_completions},
@@ -238,6 +267,8 @@ static void on_request(void *ctx, struct http_conn *conn, const struct http_requ
 {
     struct http_door *door = ctx;
     const struct route *found = NULL;
+    uint32_t key = 0;
+    bool may;
 
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
         if (!matches(&routes[i], req->path))
@@ -246,13 +277,15 @@ static void on_request(void *ctx, struct http_conn *conn, const struct http_requ
         if (method_fits(found, req))
             break;
     }
+    may = may_ask(door, req, &key);
+    http_conn_set_tag(conn, TAG_OF(found ? (uint32_t)(found - routes) + 1 : 0, key));
     if (!found)
         refuse(conn, req, 404, "not_found", "there is nothing at %.*s",
                (int)(req->path.len < 200 ? req->path.len : 200), req->path.at);
     else if (!method_fits(found, req))
         refuse(conn, req, 405, "method_not_allowed", "%s takes %s only", found->path,
                found->method);
-    else if (!found->open && !may_ask(door, req))
+    else if (!found->open && !may)
         refuse(conn, req, 401, "invalid_api_key",
                "the API key is missing or wrong: send the header Authorization: Bearer KEY");
     else
@@ -276,6 +309,21 @@ static void on_gone(void *ctx, struct http_conn *conn, const char *why)
         call_gone(call);
 }
 
+/* A line for what the core does not tell of; who looks after the fleet all the time is no request.
+ */
+static void on_answered(void *ctx, struct http_conn *conn, const struct http_request *req,
+                        unsigned code)
+{
+    const struct http_door *door = ctx;
+    const uint32_t tag = http_conn_tag(conn);
+    const struct route *route = TAG_ROUTE(tag) > 0 ? &routes[TAG_ROUTE(tag) - 1] : NULL;
+    const bool is_post = route && strcmp(route->method, "POST") == 0;
+
+    meters_answered(door->cfg.meters, route ? route->path : "none", code, (size_t)TAG_KEY(tag) - 1);
+    if (door->cfg.access_log && !(tag & TAG_CORE) && (is_post || code >= 400))
+        access_http(http_conn_peer(conn), req, key_name(door, tag), code);
+}
+
 /* ---- the core's messages ---- */
 
 static struct call *find(const struct http_door *door, uint32_t link)
@@ -284,6 +332,22 @@ static struct call *find(const struct http_door *door, uint32_t link)
     uint32_t idx;
 
     return idmap_find(door->links, &key, &idx) == STATUS_OK ? door->calls[idx] : NULL;
+}
+
+bool http_door_who(const struct http_door *door, uint32_t link, struct access_who *out,
+                   size_t *key_out)
+{
+    const struct call *call = find(door, link);
+
+    if (!call)
+        return false;
+    out->door = "http";
+    out->api = call->api == OPENAI_CHAT ? "chat" : "completions";
+    out->key = key_name(door, call->tag);
+    snprintf(out->text, sizeof(out->text), "%.*s", (int)call->label.len, call->label.at);
+    out->label = out->text;
+    *key_out = (size_t)TAG_KEY(call->tag) - 1;
+    return true;
 }
 
 bool http_door_has(const struct http_door *door, uint32_t link)
@@ -341,8 +405,11 @@ enum status http_door_open(const struct http_door_cfg *cfg, struct loop *loop, s
                                            .idle_ms = DOOR_IDLE_MS,
                                            .stalled_ms = DOOR_STALLED_MS};
     struct http_door *door = mem_alloc_zero(1, sizeof(*door));
-    const struct http_handler handler = {
-        .request = on_request, .refused = on_refused, .gone = on_gone, .ctx = door};
+    const struct http_handler handler = {.request = on_request,
+                                         .refused = on_refused,
+                                         .gone = on_gone,
+                                         .answered = on_answered,
+                                         .ctx = door};
     enum status status;
 
     strcpy(why, "out of memory");

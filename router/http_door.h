@@ -14,6 +14,8 @@
 #define HTTP_KEY_MAX 256u
 
 struct http_door;
+struct meters;
+struct access_who;
 
 /* Who may ask; `name` is for logs and metrics. */
 struct http_key {
@@ -37,6 +39,8 @@ struct http_door_cfg {
     uint32_t calls_max; /* bodies with the clerk at once; more get 429 */
     uint32_t *numbers;  /* the process's counter of links */
     int64_t unix_offset_s;
+    struct meters *meters; /* what /metrics tells; NULL: there is none */
+    bool access_log;       /* a line for each request */
 };
 
 /* What cfg points to must outlive the door. The clerk must be destroyed before it. */
@@ -50,6 +54,9 @@ void http_door_drain(struct http_door *door);
 /* Whether an answer is still being made, or sent. */
 bool http_door_busy(const struct http_door *door);
 
+/* Who asked over this link of the door's; the texts live as long as the call. False: it is none. */
+bool http_door_who(const struct http_door *door, uint32_t link, struct access_who *out,
+                   size_t *key_out);
 /* Whether the link is one of the door's; and what the core posts to it. */
 bool http_door_has(const struct http_door *door, uint32_t link);
 void http_door_take(struct http_door *door, uint32_t link, const void *bytes, size_t len);

@@ -34,6 +34,7 @@
 #define TICK_MS 250u
 #define CLOSING_MS 2000u
 #define READ_AHEAD ((size_t)64 << 10) /* of requests behind the one that is being answered */
+#define CODE_GONE 499u                /* as nginx has it: the client left before its answer */
 #define HEAD_BYTES 1024u              /* of an answer's head, without the handler's headers */
 
 enum conn_state { READING, ANSWERING, CLOSING };
@@ -53,6 +54,9 @@ struct http_conn {
     uint64_t n_written, n_drained; /* bytes given to the socket's buffer, and taken from it */
     uint64_t drained_ns;           /* when n_drained last grew, or the buffer was empty */
     void *user;
+    uint32_t tag;
+    bool parsed;   /* what came is a request */
+    unsigned code; /* of its answer */
     char peer[HTTP_ENDPOINT_MAX];
 };
 
@@ -84,6 +88,15 @@ static void doom(struct http_conn *conn, const char *why)
     conn->why = why;
     (void)bufferevent_disable(conn->bev, EV_READ | EV_WRITE);
     event_active(conn->server->reaper, EV_TIMEOUT, 0);
+}
+
+static void tell_answered(struct http_conn *conn, unsigned code)
+{
+    const struct http_handler *handler = &conn->server->handler;
+
+    if (handler->answered)
+        handler->answered(handler->ctx, conn,
+                          conn->parsed ? http_parser_request(conn->parser) : NULL, code);
 }
 
 static void conn_free(struct http_conn *conn)
@@ -118,6 +131,8 @@ static void on_reap(evutil_socket_t fd, short what, void *ctx)
             conn = next;
             continue;
         }
+        if (conn->state == ANSWERING)
+            tell_answered(conn, CODE_GONE);
         if (conn->state == ANSWERING && conn->why) {
             server->counts.cut++;
             server->handler.gone(server->handler.ctx, conn, conn->why);
@@ -147,6 +162,7 @@ static void begin_closing(struct http_conn *conn)
 static void end_answer(struct http_conn *conn)
 {
     CHECK(conn->state == ANSWERING);
+    tell_answered(conn, conn->code);
     conn->user = NULL;
     http_parser_reset(conn->parser);
     if (!conn->keep_alive || conn->server->draining) {
@@ -168,6 +184,8 @@ static void on_complete(struct http_conn *conn)
     const struct http_request *req = http_parser_request(conn->parser);
 
     conn->state = ANSWERING;
+    conn->parsed = true;
+    conn->tag = 0;
     conn->since_ns = conn->drained_ns = now_of(conn);
     conn->keep_alive = req->keep_alive;
     conn->head = req->head;
@@ -183,7 +201,8 @@ static void on_refused(struct http_conn *conn)
     const char *why = http_parser_why(conn->parser);
 
     conn->state = ANSWERING;
-    conn->keep_alive = conn->head = false;
+    conn->parsed = conn->keep_alive = conn->head = false;
+    conn->tag = 0;
     server->counts.refused++;
     server->handler.refused(server->handler.ctx, conn, code, why);
     if (conn->state == ANSWERING) /* it must not go on */
@@ -308,6 +327,7 @@ static void put_head(struct http_conn *conn, unsigned code, const char *type, co
     struct tm utc;
     int n;
 
+    conn->code = code;
     (void)gmtime_r(&now, &utc);
     (void)strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &utc);
     n = snprintf(text, sizeof(text),
@@ -406,6 +426,16 @@ void http_conn_set_user(struct http_conn *conn, void *user)
 void *http_conn_user(const struct http_conn *conn)
 {
     return conn->user;
+}
+
+void http_conn_set_tag(struct http_conn *conn, uint32_t tag)
+{
+    conn->tag = tag;
+}
+
+uint32_t http_conn_tag(const struct http_conn *conn)
+{
+    return conn->tag;
 }
 
 const char *http_conn_peer(const struct http_conn *conn)

@@ -29,6 +29,10 @@ struct http_handler {
     void (*refused)(void *ctx, struct http_conn *conn, unsigned code, const char *why);
     /* The client left, or was cut, before the answer was complete. The last word about conn. */
     void (*gone)(void *ctx, struct http_conn *conn, const char *why);
+    /* The answer is complete, or (499) will never be: once for each request, before `gone`. req is
+     * NULL where what came was none. May be NULL. */
+    void (*answered)(void *ctx, struct http_conn *conn, const struct http_request *req,
+                     unsigned code);
     void *ctx;
 };
 
@@ -63,6 +67,9 @@ void http_server_counts(const struct http_server *server, struct http_server_cou
 /* The handler's own, NULL at each request's start. */
 void http_conn_set_user(struct http_conn *conn, void *user);
 void *http_conn_user(const struct http_conn *conn);
+/* The same of a number, which stays until the request is answered; 0 at each start. */
+void http_conn_set_tag(struct http_conn *conn, uint32_t tag);
+uint32_t http_conn_tag(const struct http_conn *conn);
 /* "127.0.0.1:40312" */
 const char *http_conn_peer(const struct http_conn *conn);
 

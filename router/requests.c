@@ -122,6 +122,7 @@ static bool append_id(struct router *router, struct router_req *req, const struc
     }
     if (req->n_emitted == 0)
         req->ledger.first_token_us = (now_ns - req->admitted_ns) / NS_PER_US;
+    router_watch_token(router, req, now_ns);
     req->emitted[req->n_emitted++] = token->token;
     snprintf(req->end, sizeof(req->end), "%s", wire_end_name(said));
     req->said = said;

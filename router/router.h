@@ -32,6 +32,7 @@
 #include "wire/out.h"
 
 struct router;
+struct router_watch;
 
 /* Which socket a link belongs to: what a client says is never taken for a node's word. */
 enum router_door { ROUTER_DOOR_CLIENT, ROUTER_DOOR_NODE };
@@ -58,6 +59,7 @@ struct router_cfg {
     uint32_t deadline_ms;   /* default and largest */
     uint32_t queue_ms;      /* longest wait in the queue before FULL */
     uint32_t resume_ms;     /* how long a stream waits for its client to come back */
+    const struct router_watch *watch; /* watch.h; outlives the router; NULL: nobody looks */
 };
 
 /* What of it reads prompts. */

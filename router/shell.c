@@ -9,7 +9,9 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "router/access.h"
 #include "router/clerk.h"
+#include "router/meters.h"
 #include "router/readings.h"
 
 #define SHELL_TICK_MS 25u
@@ -40,7 +42,9 @@ struct router_shell {
     struct clerk *clerk;
     struct readings *readings;
     struct prompt_reader reader;
-    struct http_door *http;    /* NULL: none */
+    struct http_door *http; /* NULL: none */
+    struct router_watch watch;
+    struct meters *meters;
     struct router_counts told; /* by the last line of counts */
     bool hooked;
     bool ready;
@@ -141,6 +145,57 @@ static void answer_malformed(struct shell_door *door, uint32_t link, enum status
         (void)zsock_send(door->sock, link, bytes, len);
 }
 
+/* ---- watching ---- */
+
+/* Its key's place, or SIZE_MAX. What is no link of HTTP's is one of ZeroMQ's, or was. */
+static size_t who_of(const struct router_shell *shell, uint32_t link, const char *label,
+                     struct access_who *out)
+{
+    size_t key = SIZE_MAX;
+
+    if (!shell->http || !http_door_who(shell->http, link, out, &key)) {
+        out->door = "zmq";
+        out->api = "generate";
+        out->key = "";
+        out->label = label;
+    }
+    return key;
+}
+
+static void on_first(void *ctx, uint64_t after_ns, uint32_t n_prompt)
+{
+    meters_first(((struct router_shell *)ctx)->meters, after_ns, n_prompt);
+}
+
+static void on_token(void *ctx, uint64_t after_ns)
+{
+    meters_token(((struct router_shell *)ctx)->meters, after_ns);
+}
+
+static void on_over(void *ctx, const struct router_over *over)
+{
+    struct router_shell *shell = ctx;
+    struct access_who who;
+    const size_t key = who_of(shell, over->link, over->label, &who);
+
+    meters_over(shell->meters, over, key);
+    if (shell->cfg.access_log)
+        access_over(&who, shell->cfg.core.model, over);
+}
+
+static void on_refused(void *ctx, uint32_t link, struct wire_span label, enum status code,
+                       const char *why)
+{
+    struct router_shell *shell = ctx;
+    char text[WIRE_NAME_MAX + 1];
+    struct access_who who;
+
+    snprintf(text, sizeof(text), "%.*s", (int)label.len, label.at);
+    (void)who_of(shell, link, text, &who);
+    if (shell->cfg.access_log)
+        access_refused(&who, shell->cfg.core.model, code, why);
+}
+
 /* ---- texts ---- */
 
 static void refuse(struct router_shell *shell, uint32_t link, const struct wire_msg *about,
@@ -150,6 +205,8 @@ static void refuse(struct router_shell *shell, uint32_t link, const struct wire_
     struct wire_msg msg;
     size_t len;
 
+    meters_refused(shell->meters);
+    on_refused(shell, link, about->generate.label, code, why);
     wire_msg_init(&msg, WIRE_KIND_FAILED);
     msg.from = shell->cfg.core.self;
     msg.failed.label = about->generate.label;
@@ -282,14 +339,31 @@ static enum status http_open(struct router_shell *shell, char why[ROUTER_SHELL_W
     cfg.calls_max = shell->cfg.core.queue_max;
     cfg.numbers = shell->cfg.numbers;
     cfg.unix_offset_s = shell->cfg.core.unix_offset_s;
+    cfg.meters = shell->meters;
+    cfg.access_log = shell->cfg.access_log;
     return http_door_open(&cfg, shell->loop, shell->core, shell->clerk, &shell->http, why);
+}
+
+static enum status watch_init(struct router_shell *shell)
+{
+    const struct meters_cfg cfg = {.model = shell->cfg.core.model,
+                                   .version = shell->cfg.core.server,
+                                   .keys = shell->cfg.http.keys,
+                                   .n_keys = shell->cfg.http.n_keys};
+
+    shell->watch = (struct router_watch){
+        .first = on_first, .token = on_token, .over = on_over, .refused = on_refused, .ctx = shell};
+    shell->cfg.core.watch = &shell->watch;
+    return meters_create(&cfg, &shell->meters);
 }
 
 static enum status shell_init(struct router_shell *shell, char why[ROUTER_SHELL_WHY_MAX])
 {
-    const char *core_why = "";
-    enum status status = router_create(&shell->cfg.core, &shell->core, &core_why);
+    const char *core_why = "out of memory";
+    enum status status = watch_init(shell);
 
+    if (status == STATUS_OK)
+        status = router_create(&shell->cfg.core, &shell->core, &core_why);
     if (status != STATUS_OK) {
         snprintf(why, ROUTER_SHELL_WHY_MAX, "%s", core_why);
         return status;
@@ -352,6 +426,7 @@ void router_shell_close(struct router_shell *shell)
     readings_destroy(shell->readings);
     arena_destroy(shell->arena);
     router_destroy(shell->core);
+    meters_destroy(shell->meters);
     mem_free(shell);
 }
 

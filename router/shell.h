@@ -21,6 +21,7 @@ struct router_shell_cfg {
     uint32_t clients_max;      /* client connections */
     struct http_door_cfg http; /* address NULL: no HTTP; reader, model and version are filled in */
     const struct keys *own;    /* CURVE on both doors, or NULL; the allow-list is open already */
+    bool access_log;           /* a line for each request */
     uint32_t stats_ms;         /* how often to log the counts, where they have changed; 0: never */
     /* A request can be served now, or no more; called at each change. May be NULL. */
     void (*on_ready)(void *ctx, bool ready);

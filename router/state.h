@@ -8,6 +8,7 @@
 #include "model/tokenizer.h"
 #include "router/router.h"
 #include "router/view.h"
+#include "router/watch.h"
 #include "wire/session.h"
 
 #define ROUTER_OUT_BYTES_MAX (256u << 20) /* messages of one step, to all */
@@ -89,6 +90,7 @@ struct router_req {
 
     /* when */
     uint64_t admitted_ns, queued_ns;
+    uint64_t token_ns;    /* of the newest id */
     uint64_t deadline_ns; /* of the clock that goes on in our sleep, as the client's does */
     uint64_t order;       /* of admission */
 
