@@ -1,9 +1,11 @@
 /* `baton check-config`: says whether a fleet file is good, and what is in force; and prints the
  * reference page, which is how configs/reference.yaml is made. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/http_keys.h"
 #include "cli/process.h"
 #include "cli/words.h"
 
@@ -44,8 +46,9 @@ static void print_nodes(const struct fleet *fleet, const struct served *served)
                              : node->role == OPTIONS_DECODE ? "-"
                                                             : node->listen;
 
-        printf("  %-8s %-16s listen %s%s%s\n", fleet_role_name(node->role), node->name, listen,
-               node->clients[0] ? ", clients " : "", node->clients);
+        printf("  %-8s %-16s listen %s%s%s%s%s\n", fleet_role_name(node->role), node->name, listen,
+               node->clients[0] ? ", clients " : "", node->clients, node->http[0] ? ", http " : "",
+               node->http[0] ? node->http + strlen("tcp://") : "");
     }
     if (!served->is_oracle)
         printf("model: %s, %s, %s\n", served->path, model_family_name(served->config.family),
@@ -54,6 +57,9 @@ static void print_nodes(const struct fleet *fleet, const struct served *served)
            served->n_blocks,
            served_bytes((uint64_t)served->n_blocks * kvgeom_block_bytes(&served->geom), pool));
     printf("keys: %s\n", fleet->keys[0] ? fleet->keys : "none");
+    printf("API keys: %s\n", fleet->http_keys[0]      ? fleet->http_keys
+                             : http_keys_given(fleet) ? HTTP_KEYS_ENV
+                                                      : "none");
 }
 
 static enum exit_code print_values(const struct fleet *fleet)

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "cli/allow.h"
+#include "cli/http_keys.h"
 #include "kernels/device.h"
 #include "wire/bond.h"
 #include "wire/kvgeom.h"
@@ -239,6 +240,13 @@ static enum status check_network(const struct fleet *fleet, char *why)
     return STATUS_OK;
 }
 
+bool fleet_http_exposed(const struct fleet_node *node)
+{
+    char reason[ZSOCK_WHY_MAX];
+
+    return node->http[0] && zsock_check_exposure(node->http, false, false, reason) != STATUS_OK;
+}
+
 static enum status check_exposure(const struct fleet *fleet, char *why)
 {
     for (size_t i = 0; i < fleet->n_nodes; i++) {
@@ -248,27 +256,30 @@ static enum status check_exposure(const struct fleet *fleet, char *why)
         if ((node->listen[0] && zsock_check_exposure(node->listen, fleet->keys[0] != '\0',
                                                      fleet->insecure, reason) != STATUS_OK) ||
             (node->clients[0] && zsock_check_exposure(node->clients, fleet->keys[0] != '\0',
-                                                      fleet->insecure, reason) != STATUS_OK) ||
-            (node->http[0] &&
-             zsock_check_exposure(node->http, false, fleet->insecure, reason) != STATUS_OK))
+                                                      fleet->insecure, reason) != STATUS_OK))
             return refuse(why, "%s: node '%s': %s", node->where, node->name, reason);
+        if (fleet_http_exposed(node) && !http_keys_given(fleet) && !fleet->insecure)
+            return refuse(why,
+                          "%s: node '%s': http: %s would answer anybody who can reach this "
+                          "machine. Name a file of API keys as http.keys, or set BATON_API_KEY; or "
+                          "listen at 127.0.0.1, or start with --insecure.",
+                          node->where, node->name, node->http + strlen("tcp://"));
     }
     return STATUS_OK;
 }
 
-/* security.keys is relative to the file's own folder. */
-static void find_keys(struct fleet *fleet)
+/* What the file names is relative to its own folder. */
+static void find_keys(const struct fleet *fleet, const char *option, char out[PATH_MAX])
 {
-    const char *keys = cfg_str(fleet->cfg, "security.keys");
+    const char *keys = cfg_str(fleet->cfg, option);
     const char *slash = strrchr(fleet->path, '/');
 
     if (keys[0] == '\0')
         return;
     if (keys[0] == '/' || !slash)
-        snprintf(fleet->keys, sizeof(fleet->keys), "%s", keys);
+        snprintf(out, PATH_MAX, "%s", keys);
     else
-        snprintf(fleet->keys, sizeof(fleet->keys), "%.*s/%s", (int)(slash - fleet->path),
-                 fleet->path, keys);
+        snprintf(out, PATH_MAX, "%.*s/%s", (int)(slash - fleet->path), fleet->path, keys);
 }
 
 bool fleet_is_listed(const char *list, const char *name)
@@ -309,6 +320,15 @@ static enum status check_keys_of(const struct fleet *fleet, const char *name, ch
     return allow_find(fleet, name, key, why);
 }
 
+static enum status check_http_keys(const struct fleet *fleet, char *why)
+{
+    struct http_keys keys = {.n = 0};
+    const enum status status = http_keys_load(fleet, &keys, why);
+
+    http_keys_wipe(&keys);
+    return status;
+}
+
 enum status fleet_check_keys(const struct fleet *fleet, const char *only, char why[FLEET_WHY_MAX])
 {
     enum status status = STATUS_OK;
@@ -316,6 +336,9 @@ enum status fleet_check_keys(const struct fleet *fleet, const char *only, char w
     for (size_t i = 0; i < fleet->n_nodes && fleet->keys[0] && status == STATUS_OK; i++)
         if (fleet_is_listed(only, fleet->nodes[i].name))
             status = check_keys_of(fleet, fleet->nodes[i].name, why);
+    for (size_t i = 0; i < fleet->n_nodes && status == STATUS_OK; i++)
+        if (fleet->nodes[i].http[0] && fleet_is_listed(only, fleet->nodes[i].name))
+            status = check_http_keys(fleet, why);
     return status == STATUS_OK ? STATUS_OK : STATUS_INVALID;
 }
 
@@ -370,7 +393,8 @@ enum status fleet_load(const char *path, const char *run, int n_args, char *cons
         status = load_sources(fleet, n_args, args, rest, n_rest, why);
     if (status == STATUS_OK) {
         fleet->insecure = take_insecure(rest, n_rest) || cfg_bool(fleet->cfg, "security.insecure");
-        find_keys(fleet);
+        find_keys(fleet, "security.keys", fleet->keys);
+        find_keys(fleet, "http.keys", fleet->http_keys);
         status = read_nodes(fleet, why);
     }
     if (status == STATUS_OK)

@@ -31,8 +31,9 @@ struct fleet_node {
 struct fleet {
     struct cfg *cfg;
     char path[PATH_MAX];
-    char run[PATH_MAX];  /* folder of the auto sockets; "": there is none */
-    char keys[PATH_MAX]; /* folder of the keys; "": none */
+    char run[PATH_MAX];       /* folder of the auto sockets; "": there is none */
+    char keys[PATH_MAX];      /* folder of the keys; "": none */
+    char http_keys[PATH_MAX]; /* file of the API keys; "": none */
     bool insecure;
     uint32_t n_threads;       /* of engine.threads; 0: auto */
     struct fleet_node *nodes; /* [n_nodes] */
@@ -60,9 +61,12 @@ const char *fleet_role_name(enum options_role role);
 enum status fleet_endpoint(const char *text, char out[WIRE_NAME_MAX + 1], char *why,
                            size_t why_len);
 
-/* Can the keys be read that these nodes need: their own, and those on the list of everybody?
+/* Can the keys be read that these nodes need: their own, those on the list of everybody, and those
+ * of HTTP?
  * INVALID and a sentence. NULL: every node of the file. */
 enum status fleet_check_keys(const struct fleet *fleet, const char *only, char why[FLEET_WHY_MAX]);
+/* Does its HTTP listen beyond loopback? */
+bool fleet_http_exposed(const struct fleet_node *node);
 /* Is the name in a list of names with commas, or the list NULL? */
 bool fleet_is_listed(const char *list, const char *name);
 /* Routers of the list, or what is no router: prefill and decode nodes. */

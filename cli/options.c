@@ -132,11 +132,22 @@ static const struct cfg_option fleet_options[] = {
      "fleet. --insecure on the command line is the same.",
      false},
 
+    {"http.keys", CFG_STRING, "", 0, 4000, NULL, NULL,
+     "File of the API keys that HTTP asks for, relative to this file: lines  name: key  of 16 to "
+     "256 "
+     "characters, and comments with #; for its owner alone (0600). The environment's BATON_API_KEY "
+     "is one more, or the only one. Names appear in logs and metrics, keys never. Neither: no "
+     "keys, "
+     "loopback only.",
+     false},
+
     {"log.level", CFG_ENUM, "info", 0, 0, "debug|info|warn|error|off", NULL,
      "The least important lines to log.", false},
     {"log.format", CFG_ENUM, "text", 0, 0, "text|json", NULL, "Form of a log line.", false},
     {"log.site_lines_per_s", CFG_INT, "100", 0, 1000000, NULL, "lines/s",
      "Most lines a second from one place in the program; 0: no limit.", false},
+    {"log.access", CFG_BOOL, "true", 0, 0, NULL, NULL,
+     "A line for each request at its end, with where its time went.", false},
 };
 
 static const struct cfg_option node_options[] = {
@@ -170,8 +181,8 @@ static const struct cfg_section sections[] = {
      "The fleet's nodes: at least one router, one prefill and one decode node."},
 };
 
-/* Read by the tests, not options. */
-static const char *const env_others[] = {"BATON_ROOT", "BATON_BUILD", NULL};
+/* An API key (http_keys.h), and what the tests read: no options. */
+static const char *const env_others[] = {"BATON_API_KEY", "BATON_ROOT", "BATON_BUILD", NULL};
 
 static const struct cfg_schema schema = {
     .table = {fleet_options, N_ROWS(fleet_options)},

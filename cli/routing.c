@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "cli/chat_template.h"
+#include "cli/http_keys.h"
 #include "cli/version.h"
 #include "model/tokenizer.h"
 #include "router/shell.h"
@@ -18,6 +19,7 @@ struct routing {
     struct template *tmpl; /* NULL: the model is not made for chats */
     struct chat_template chat;
     struct wire_sampling defaults; /* of requests over HTTP */
+    struct http_keys keys;         /* of HTTP */
     struct router_shell *shell;
 };
 
@@ -73,6 +75,7 @@ static enum status open_shell(struct routing *routing)
         .clients = process->node->clients,
         .clients_max = (uint32_t)cfg_int(fleet->cfg, "router.clients_max"),
         .own = process->zap ? &process->own : NULL,
+        .access_log = cfg_bool(fleet->cfg, "log.access"),
         .stats_ms = (uint32_t)cfg_ms(fleet->cfg, "router.stats"),
         .on_ready = on_ready,
         .on_idle = on_idle,
@@ -89,6 +92,8 @@ static enum status open_shell(struct routing *routing)
         cfg.http.root = process->served->is_oracle ? "oracle" : process->served->path;
         cfg.http.tools = tool_style_of_template((const char *)buf_data(&routing->chat.source),
                                                 buf_len(&routing->chat.source));
+        cfg.http.keys = routing->keys.at;
+        cfg.http.n_keys = routing->keys.n;
     }
     cfg.core.self = process->incarnation;
     rand_entropy(cfg.core.key, sizeof(cfg.core.key));
@@ -149,8 +154,29 @@ static enum status open_text(struct routing *routing)
     return open_template(routing, served->path);
 }
 
+static enum status open_keys(struct routing *routing)
+{
+    const struct process *process = routing->process;
+    char why[FLEET_WHY_MAX];
+
+    if (!process->node->http[0])
+        return STATUS_OK;
+    if (http_keys_load(process->fleet, &routing->keys, why) != STATUS_OK) {
+        process_complain("node '%s': %s", process->node->name, why);
+        return STATUS_INVALID;
+    }
+    if (fleet_http_exposed(process->node))
+        LOG_WARN("router",
+                 "HTTP listens beyond loopback, and whoever sees the traffic reads keys "
+                 "and texts: put TLS in front, as in deploy/",
+                 log_str("http", process->node->http + strlen("tcp://")),
+                 log_u64("keys", routing->keys.n));
+    return STATUS_OK;
+}
+
 static void close_text(struct routing *routing)
 {
+    http_keys_wipe(&routing->keys);
     template_destroy(routing->tmpl);
     chat_template_fini(&routing->chat);
     tokenizer_close(routing->tok);
@@ -164,7 +190,7 @@ enum exit_code routing_run(struct process *process)
 
     process->on_drain = on_drain;
     process->ctx = &routing;
-    if (open_text(&routing) != STATUS_OK) {
+    if (open_text(&routing) != STATUS_OK || open_keys(&routing) != STATUS_OK) {
         close_text(&routing);
         return EXIT_CONFIG;
     }
