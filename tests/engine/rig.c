@@ -7,6 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "tests/engine/sampling.h"
 #include "wire/kvdigest.h"
 
 #define RIG_STEPS_MAX 100000
@@ -56,17 +57,7 @@ void rig_job_init(struct rig_job *job, uint32_t number, uint32_t n_prompt, uint3
     rand_init(&rng, number);
     assert_true(n_prompt <= RIG_PROMPT_MAX && max_tokens <= RIG_OUT_MAX);
     memset(job, 0, sizeof *job);
-#define FIELD(type, member, key, limit, dflt) job->sampling.member = FIELD_##type(dflt);
-#define FIELD_u32(dflt) (dflt)
-#define FIELD_f64(dflt) (dflt)
-#define FIELD_flag(dflt) (dflt)
-#define FIELD_u32s(dflt) (struct wire_u32s){0}
-#define FIELD_f64s(dflt)                                                                           \
-    (struct wire_f64s)                                                                             \
-    {                                                                                              \
-        0                                                                                          \
-    }
-    WIRE_SAMPLING(FIELD)
+    job->sampling = sampling_defaults();
     job->sampling.max_tokens = max_tokens;
     for (uint32_t i = 0; i < n_prompt; i++)
         job->prompt[i] = (uint32_t)rand_below(&rng, ORACLE_VOCAB);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "tests/engine/sampling.h"
 
 const uint32_t job_eos[JOB_N_EOS] = {1, 7, 30, 90, 200, 301};
 
@@ -12,17 +13,7 @@ const uint32_t job_eos[JOB_N_EOS] = {1, 7, 30, 90, 200, 301};
 void job_init(struct job *job, uint32_t number, uint32_t n_prompt, uint32_t max_tokens)
 {
     memset(job, 0, sizeof(*job));
-#define FIELD(type, member, key, limit, dflt) job->sampling.member = FIELD_##type(dflt);
-#define FIELD_u32(dflt) (dflt)
-#define FIELD_f64(dflt) (dflt)
-#define FIELD_flag(dflt) (dflt)
-#define FIELD_u32s(dflt) (struct wire_u32s){0}
-#define FIELD_f64s(dflt)                                                                           \
-    (struct wire_f64s)                                                                             \
-    {                                                                                              \
-        0                                                                                          \
-    }
-    WIRE_SAMPLING(FIELD)
+    job->sampling = sampling_defaults();
     job->sampling.max_tokens = max_tokens;
     job->sampling.temperature = 0;
     memcpy(job->job.req.byte, &number, sizeof(number));
