@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "model/make_model.h"
+#include "model/safetensors.h"
 
 void fixture_init(struct fixture *fixture)
 {
@@ -102,4 +103,25 @@ void fixture_make_model(struct fixture *fixture, const char *json, enum op_dtype
     if (make_model(&args, &error, &result) != STATUS_OK)
         CHECK_MSG(false, error.text);
     fixture_fini(&source);
+}
+
+void fixture_put_tensor(const struct fixture *fixture, const char *name, const void *bytes,
+                        size_t len)
+{
+    FILE *file = fopen(fixture_path(fixture, SAFETENSORS_ONE_NAME), "r+b");
+    struct safetensors *st = NULL;
+    uint64_t n_header, at;
+    uint32_t i = 0;
+
+    CHECK(file != NULL && fread(&n_header, sizeof(n_header), 1, file) == 1);
+    CHECK(safetensors_open(fixture->folder, NULL, &st) == STATUS_OK);
+    at = sizeof(n_header) + n_header;
+    for (; strcmp(safetensors_at(st, i)->name, name) != 0; i++) {
+        at += safetensors_at(st, i)->bytes;
+        CHECK_MSG(i + 1 < safetensors_n(st), name);
+    }
+    CHECK(safetensors_at(st, i)->bytes == len);
+    CHECK(fseek(file, (long)at, SEEK_SET) == 0 && fwrite(bytes, 1, len, file) == len);
+    CHECK(fclose(file) == 0);
+    safetensors_close(st);
 }

@@ -32,3 +32,6 @@ void fixture_write_safetensors(const struct fixture *fixture, const char *name, 
  * enough that every one of them shows; shard_bytes 0: in one file. */
 void fixture_make_model(struct fixture *fixture, const char *json, enum op_dtype dtype,
                         uint64_t seed, uint64_t shard_bytes);
+/* Puts these bytes in place of a tensor's in its one file. */
+void fixture_put_tensor(const struct fixture *fixture, const char *name, const void *bytes,
+                        size_t len);
