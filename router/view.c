@@ -278,14 +278,6 @@ static void pen_pairs(struct json_pen *pen, const struct sight *sight)
     pen_str(pen, "]");
 }
 
-static bool is_here(const struct router *router, const char *name)
-{
-    for (uint32_t i = 0; i < router->cfg.nodes_max; i++)
-        if (router->nodes[i].used && strcmp(router->nodes[i].name, name) == 0)
-            return true;
-    return false;
-}
-
 /* The newest event but `nth`; NULL: there are no more. */
 static const struct view_event *event_at(const struct view *view, uint64_t nth)
 {
@@ -302,7 +294,7 @@ static bool is_newest_of_node(const struct view *view, uint64_t nth)
     return true;
 }
 
-/* `gone`: the event's node was lost by it and is not back. */
+/* `gone`: the event's node was lost by it and is not back: whoever joins makes a newer event. */
 static void pen_events(struct json_pen *pen, const struct sight *sight)
 {
     const struct view_event *event;
@@ -316,9 +308,7 @@ static void pen_events(struct json_pen *pen, const struct sight *sight)
         pen_name(pen, ",", "node", event->node);
         pen_name(pen, ",", "role", wire_role_name(event->role));
         pen_name(pen, ",", "why", event->joined ? "" : status_text(event->why));
-        pen_flag(pen, ",", "gone",
-                 !event->joined && is_newest_of_node(sight->view, i) &&
-                     !is_here(sight->router, event->node));
+        pen_flag(pen, ",", "gone", !event->joined && is_newest_of_node(sight->view, i));
         pen_str(pen, "}");
     }
     pen_str(pen, "]");

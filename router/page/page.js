@@ -293,6 +293,9 @@ function phases(req) {
     if (us > 0) bars.push([kind, at - us, at, "low"]);
     at -= us;
   }
+  /* The ledger is of the last try: what was decoded before it lies between. */
+  if (req.attempts > 1 && req.first_token_us > 0 && at > req.first_token_us)
+    bars.push(["earlier", req.first_token_us, at, "low"]);
   return bars;
 }
 
@@ -444,10 +447,10 @@ function color(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-/* The least of 1, 2, 5 times a power of ten that is not under x. */
+/* The least round number that is not under x. */
 function nice(x) {
   const power = 10 ** Math.floor(Math.log10(x));
-  return [1, 2, 5, 10].map((m) => m * power).find((y) => y >= x * 0.9999);
+  return [1, 2, 3, 4, 5, 6, 8, 10].map((m) => m * power).find((y) => y >= x * 0.9999);
 }
 
 /* A canvas as large as its place, axes drawn; x and y give a point's place. */

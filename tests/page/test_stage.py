@@ -162,6 +162,17 @@ def only_news_are_asked_for(browser, stage):
         "return document.querySelectorAll('#requests button').length") == 3)
 
 
+def earlier_try_is_told(browser, stage):
+    """The ledger is of the last try; the page must not leave out the time of those before."""
+    stage.fleet = dict(stage.fleet, last=4, ended=stage.fleet["ended"] +
+                       [ended(4, attempts=2, first_token_us=2000, router_queue_us=0,
+                              prefill_us=1000)])
+    place = browser.wait("the earlier try", lambda: browser.run(
+        "const i = document.querySelector('#requests .fall .k-earlier');"
+        "return i && [i.style.left, i.style.width]"))
+    assert place == ["20%", "20%"], place
+
+
 def nothing_jumps(browser, stage):
     """From an empty page to a full one: what the browser itself counts as moved."""
     browser.open(stage.url + "/")
@@ -220,7 +231,8 @@ def main():
     stage = Stage()
     try:
         run_tests([key_is_asked_for, hostile_names_are_text, lost_node_is_marked,
-                   waterfall_is_in_place, only_news_are_asked_for, nothing_jumps,
+                   waterfall_is_in_place, only_news_are_asked_for, earlier_try_is_told,
+                   nothing_jumps,
                    answer_that_breaks_off, error_in_mid_stream, text_is_continued,
                    nothing_went_wrong], browser, stage)
     finally:
