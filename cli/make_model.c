@@ -2,9 +2,11 @@
 #include "cli/make_model.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "cli/process.h"
@@ -12,11 +14,22 @@
 #include "model/make_model.h"
 #include "model/safetensors.h"
 
+#define SAY_MIN_BYTES (UINT64_C(64) << 20) /* less is there before one could read it */
+
+/* The signal that asked to stop: what is half written is then removed. */
+static volatile sig_atomic_t stopped;
+
+struct progress {
+    bool is_terminal;
+    unsigned said; /* percent; 101: nothing yet */
+};
+
 static const char help[] =
     "Usage: baton make-model --config FILE --seed N --out FOLDER [OPTIONS]\n\n"
     "Writes a checkpoint with random weights in Hugging Face's format. FILE is a\n"
     "config.json or the folder of one; FOLDER must not exist or be empty. The same\n"
-    "seed gives the same values, whatever the shards.\n\n"
+    "seed gives the same values, whatever the shards. Whatever fails or stops it, what\n"
+    "it has written is removed.\n\n"
     "  --dtype TYPE         bf16, fp16 or fp32; else what the config says\n"
     "  --shard-bytes N      most bytes of weights in a file, 5 GiB by default;\n"
     "                       a larger tensor gets a file of its own\n"
@@ -68,16 +81,71 @@ static bool read_deviation(const char *text, struct make_model_args *args)
     return false;
 }
 
-static enum exit_code run(const struct make_model_args *args)
+/* ---- while it is written ---- */
+
+static void on_signal(int signum)
+{
+    stopped = signum;
+}
+
+/* Not one that is ignored already, as under nohup. */
+static void catch_signals(void)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    const struct sigaction catcher = {.sa_handler = on_signal};
+    struct sigaction old;
+
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+            sigaction(signals[i], &catcher, NULL);
+}
+
+/* The end that the signal asked for, so that a shell sees it. */
+static void die_of(int signum)
+{
+    const struct sigaction plain = {.sa_handler = SIG_DFL};
+
+    sigaction(signum, &plain, NULL);
+    raise(signum);
+}
+
+/* On a terminal one line that is written again and again, elsewhere one for each quarter. */
+static void on_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    struct progress *progress = ctx;
+    unsigned percent = total > 0 ? (unsigned)((double)done * 100 / (double)total) : 100;
+
+    if (total < SAY_MIN_BYTES)
+        return;
+    if (!progress->is_terminal)
+        percent -= percent % 25;
+    if (percent == progress->said)
+        return;
+    progress->said = percent;
+    if (!progress->is_terminal)
+        fprintf(stderr, "writing %u%%\n", percent);
+    else /* It ends with a return: what is printed next takes its place. */
+        fprintf(stderr, percent < 100 ? "writing %u%%\033[K\r" : "\033[K", percent);
+}
+
+static enum exit_code run(struct make_model_args *args)
 {
     const struct clock clock = clock_monotonic();
     const uint64_t start_ns = clock_now_ns(&clock);
+    struct progress progress = {.is_terminal = isatty(STDERR_FILENO) == 1, .said = 101};
     struct make_model_result result;
     struct model_error error = {""};
-    enum status status = make_model(args, &error, &result);
+    enum status status;
 
+    args->progress = on_progress;
+    args->ctx = &progress;
+    args->stop = &stopped;
+    catch_signals();
+    status = make_model(args, &error, &result);
     if (status != STATUS_OK) {
         process_complain("%s", error.text[0] ? error.text : status_text(status));
+        if (status == STATUS_CANCELLED)
+            die_of(stopped);
         return EXIT_FAILED;
     }
     double seconds = (double)(clock_now_ns(&clock) - start_ns) / 1e9;

@@ -3,9 +3,7 @@
  * distribution, looked up by 16 random bits: making them is faster than writing them. */
 #include "model/make_model.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -20,7 +18,9 @@
 #include "kernels/bf16.h"
 #include "model/config.h"
 #include "model/model_file.h"
+#include "model/new_folder.h"
 #include "model/tensors.h"
+#include "model/tokenizer.h"
 
 #define PIECE_BYTES ((size_t)1 << 20)
 #define LEVELS 65536u
@@ -44,12 +44,17 @@ struct maker {
     uint64_t shard_bytes, in_shard;
     uint8_t *levels[2]; /* [LEVELS] elements each: of weights, of norms */
     uint8_t *piece;     /* [PIECE_BYTES] */
+    struct new_folder *folder;
+    uint64_t total, done; /* bytes of data */
 };
 
 static const char *const tokenizer_files[] = {
     "tokenizer.json",      "tokenizer_config.json",  "special_tokens_map.json",
     "chat_template.jinja", "generation_config.json",
 };
+
+#define N_TOKENIZER_FILES (sizeof(tokenizer_files) / sizeof(tokenizer_files[0]))
+#define FILES_MORE ((uint32_t)N_TOKENIZER_FILES + 2) /* config.json and the index */
 
 /* --- the plan --- */
 
@@ -79,6 +84,7 @@ static enum status plan_one(void *ctx, const struct model_tensor *tensor)
         m->in_shard = 0;
     }
     m->in_shard += at->bytes;
+    m->total += at->bytes;
     at->file = m->n_files - 1;
     if (m->n_files > SAFETENSORS_FILES_MAX)
         return model_fail(m->error, STATUS_TOO_BIG,
@@ -185,56 +191,6 @@ static uint64_t hash_name(const char *name)
 
 /* --- files --- */
 
-static enum status write_all(const struct maker *m, int fd, const char *name, const void *bytes,
-                             size_t len)
-{
-    size_t at = 0;
-
-    while (at < len) {
-        ssize_t n = write(fd, (const uint8_t *)bytes + at, len - at);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return model_fail(m->error, STATUS_IO, "%.200s/%.100s: cannot be written: %s",
-                              m->args->out, name, strerror(errno));
-        at += (size_t)n;
-    }
-    return STATUS_OK;
-}
-
-static enum status create_file(const struct maker *m, const char *name, int *fd)
-{
-    char path[MODEL_PATH_MAX];
-    enum status status = model_path_join(m->args->out, name, m->error, path);
-
-    if (status != STATUS_OK)
-        return status;
-    *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (*fd < 0)
-        return model_fail(m->error, STATUS_IO, "%.300s: cannot be made: %s", path, strerror(errno));
-    return STATUS_OK;
-}
-
-static enum status close_file(const struct maker *m, int fd, const char *name, enum status status)
-{
-    if (close(fd) != 0 && status == STATUS_OK)
-        return model_fail(m->error, STATUS_IO, "%.200s/%.100s: cannot be written: %s", m->args->out,
-                          name, strerror(errno));
-    return status;
-}
-
-static enum status write_file(const struct maker *m, const char *name, const void *bytes,
-                              size_t len)
-{
-    int fd;
-    enum status status = create_file(m, name, &fd);
-
-    if (status == STATUS_OK)
-        status = close_file(m, fd, name, write_all(m, fd, name, bytes, len));
-    return status;
-}
-
 static void shard_name(const struct maker *m, uint32_t file, char out[64])
 {
     if (m->n_files == 1)
@@ -279,7 +235,18 @@ static enum status make_header(const struct maker *m, uint32_t first, uint32_t e
     return STATUS_OK;
 }
 
-static enum status write_tensor(const struct maker *m, int fd, const char *name,
+/* Between two pieces: how far it is, and whether to go on. */
+static enum status look_around(struct maker *m)
+{
+    if (m->args->progress != NULL)
+        m->args->progress(m->args->ctx, m->done, m->total);
+    if (m->args->stop != NULL && *m->args->stop != 0)
+        return model_fail(m->error, STATUS_CANCELLED, "%.300s: stopped, and what was written is removed",
+                          m->args->out);
+    return STATUS_OK;
+}
+
+static enum status write_tensor(struct maker *m, int fd, const char *name,
                                 const struct plan_tensor *p)
 {
     const uint8_t *levels = m->levels[p->tensor.kind == MODEL_TENSOR_NORM];
@@ -291,12 +258,15 @@ static enum status write_tensor(const struct maker *m, int fd, const char *name,
         size_t bytes = p->bytes - at < PIECE_BYTES ? (size_t)(p->bytes - at) : PIECE_BYTES;
 
         fill_piece(m, &rng, levels, bytes);
-        status = write_all(m, fd, name, m->piece, bytes);
+        status = new_folder_write(m->folder, fd, name, m->piece, bytes, m->error);
+        m->done += bytes;
+        if (status == STATUS_OK)
+            status = look_around(m);
     }
     return status;
 }
 
-static enum status write_shard(const struct maker *m, uint32_t file, uint32_t first, uint32_t end)
+static enum status write_shard(struct maker *m, uint32_t file, uint32_t first, uint32_t end)
 {
     char name[64];
     struct buf header;
@@ -307,12 +277,13 @@ static enum status write_shard(const struct maker *m, uint32_t file, uint32_t fi
     shard_name(m, file, name);
     status = make_header(m, first, end, &header);
     if (status == STATUS_OK)
-        status = create_file(m, name, &fd);
+        status = new_folder_open(m->folder, name, m->error, &fd);
     if (status == STATUS_OK) {
-        status = write_all(m, fd, name, buf_data(&header), buf_len(&header));
+        status =
+            new_folder_write(m->folder, fd, name, buf_data(&header), buf_len(&header), m->error);
         for (uint32_t i = first; status == STATUS_OK && i < end; i++)
             status = write_tensor(m, fd, name, &m->plan[i]);
-        status = close_file(m, fd, name, status);
+        status = new_folder_close(m->folder, fd, name, status, m->error);
     }
     buf_fini(&header);
     return status;
@@ -337,7 +308,8 @@ static enum status write_index(const struct maker *m, uint64_t bytes)
     if (status != STATUS_OK)
         status = model_fail(m->error, status, "the index has no room for its tensors");
     else
-        status = write_file(m, SAFETENSORS_INDEX_NAME, buf_data(&text), buf_len(&text));
+        status = new_folder_put(m->folder, SAFETENSORS_INDEX_NAME, buf_data(&text), buf_len(&text),
+                                m->error);
     buf_fini(&text);
     return status;
 }
@@ -361,7 +333,7 @@ static enum status write_config(const struct maker *m)
     if (status == STATUS_OK) {
         (void)json_dumpb(m->root, (char *)room, len, JSON_INDENT(2));
         room[len] = '\n';
-        status = write_file(m, "config.json", room, len + 1);
+        status = new_folder_put(m->folder, "config.json", room, len + 1, m->error);
     }
     buf_fini(&text);
     return status;
@@ -371,8 +343,7 @@ static enum status copy_tokenizer(const struct maker *m)
 {
     enum status status = STATUS_OK;
 
-    for (size_t i = 0; status == STATUS_OK && m->args->tokenizer != NULL &&
-                       i < sizeof(tokenizer_files) / sizeof(tokenizer_files[0]);
+    for (size_t i = 0; status == STATUS_OK && m->args->tokenizer != NULL && i < N_TOKENIZER_FILES;
          i++) {
         char path[MODEL_PATH_MAX], *text;
         size_t len;
@@ -383,7 +354,7 @@ static enum status copy_tokenizer(const struct maker *m)
         status = model_file_read(path, COPY_MAX, m->error, &text, &len);
         if (status != STATUS_OK)
             break;
-        status = write_file(m, tokenizer_files[i], text, len);
+        status = new_folder_put(m->folder, tokenizer_files[i], text, len, m->error);
         mem_free(text);
     }
     return status;
@@ -391,24 +362,31 @@ static enum status copy_tokenizer(const struct maker *m)
 
 /* --- all of it --- */
 
-static enum status make_folder(const struct maker *m)
+/* What will be written, from above: a tensor's line in a header and in the index has its name and
+ * less than a hundred bytes, and the tokenizer is small beside any weights. */
+static uint64_t bytes_needed(const struct maker *m)
 {
-    const char *out = m->args->out;
-    struct dirent *entry;
-    DIR *folder;
-    int n = 0;
+    uint64_t bytes = MODEL_CONFIG_FILE_MAX;
 
-    if (mkdir(out, 0777) != 0 && errno != EEXIST)
-        return model_fail(m->error, STATUS_IO, "%.300s: cannot be made: %s", out, strerror(errno));
-    folder = opendir(out);
-    if (folder == NULL)
-        return model_fail(m->error, STATUS_IO, "%.300s: cannot be read: %s", out, strerror(errno));
-    while ((entry = readdir(folder)) != NULL)
-        n += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
-    closedir(folder);
-    if (n > 0)
-        return model_fail(m->error, STATUS_EXISTS,
-                          "%.300s: is not empty; give a folder that does not exist yet", out);
+    for (uint32_t i = 0; i < m->n; i++)
+        bytes += m->plan[i].bytes + 2 * (strlen(m->plan[i].tensor.name) + 100);
+    return bytes;
+}
+
+/* Before hours of weights: whether the tokenizer is one. */
+static enum status check_tokenizer(const struct maker *m)
+{
+    struct tokenizer_error why = {""};
+    struct tokenizer *tok;
+    enum status status;
+
+    if (m->args->tokenizer == NULL)
+        return STATUS_OK;
+    status = tokenizer_open(m->args->tokenizer, &why, &tok);
+    if (status != STATUS_OK)
+        return model_fail(m->error, status, "the tokenizer in %.200s: %s", m->args->tokenizer,
+                          why.text[0] != '\0' ? why.text : status_text(status));
+    tokenizer_close(tok);
     return STATUS_OK;
 }
 
@@ -437,9 +415,9 @@ static enum status read_config(struct maker *m)
     return status;
 }
 
-static enum status write_weights(const struct maker *m, struct make_model_result *result)
+static enum status write_weights(struct maker *m, struct make_model_result *result)
 {
-    enum status status = STATUS_OK;
+    enum status status = look_around(m);
 
     *result = (struct make_model_result){.n_tensors = m->n, .n_files = m->n_files};
     for (uint32_t i = 0, end; status == STATUS_OK && i < m->n; i = end) {
@@ -481,15 +459,19 @@ enum status make_model(const struct make_model_args *args, struct model_error *e
     if (status == STATUS_OK)
         status = make_levels(m);
     if (status == STATUS_OK)
-        status = make_folder(m);
+        status = check_tokenizer(m);
     if (status == STATUS_OK)
-        status = write_weights(m, &result);
+        status = new_folder_create(args->out, bytes_needed(m), m->n_files + FILES_MORE, error,
+                                   &m->folder);
     if (status == STATUS_OK)
         status = copy_tokenizer(m);
+    if (status == STATUS_OK)
+        status = write_weights(m, &result);
     if (status == STATUS_OK)
         status = write_config(m);
     if (status == STATUS_OK)
         *out = result;
+    new_folder_destroy(m->folder, status == STATUS_OK);
     maker_destroy(m);
     return status;
 }

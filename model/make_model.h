@@ -4,6 +4,7 @@
  * One thread; main thread of a tool. */
 #pragma once
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,6 +22,10 @@ struct make_model_args {
     double deviation;     /* of the weights; 0: the config's initializer_range, or 0.02 */
     bool dtype_given;
     enum op_dtype dtype; /* if given; else the config's */
+    /* NULL, or called with bytes of data: before the first, and after each piece of a MiB. */
+    void (*progress)(void *ctx, uint64_t done, uint64_t total);
+    void *ctx;
+    const volatile sig_atomic_t *stop; /* NULL, or looked at as often: not 0 ends it */
 };
 
 struct make_model_result {
@@ -28,7 +33,9 @@ struct make_model_result {
     uint32_t n_tensors, n_files;
 };
 
-/* Writes the folder; config.json comes last, so that half a checkpoint has none. EXISTS (the folder
- * is not empty), what reading the config gives, TOO_BIG, IO, NO_MEMORY, with a sentence. */
+/* Writes the folder; config.json comes last, so that half a checkpoint has none. Whatever fails,
+ * the files made until then are removed. EXISTS (the folder is not empty), what reading the config
+ * or the tokenizer gives, TOO_BIG (also for the disk), CANCELLED, IO, NO_MEMORY, with a sentence.
+ */
 enum status make_model(const struct make_model_args *args, struct model_error *error,
                        struct make_model_result *out);

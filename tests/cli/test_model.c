@@ -29,6 +29,7 @@
     "\"torch_dtype\":\"bfloat16\"}\n"
 #define CONFIG CONFIG_OF("768")
 #define OTHER_CONFIG CONFIG_OF("704")
+#define LARGE_CONFIG CONFIG_OF("32768")
 #define TEMPLATE                                                                                   \
     "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"              \
     "{% if add_generation_prompt %}<assistant>{% endif %}"
@@ -511,6 +512,27 @@ static void demo_answers(void **state)
     assert_int_equal(run_stop(up, SIGTERM), 0);
 }
 
+/* ---- making one ---- */
+
+/* Said in quarters where nobody looks; a signal takes all of it back. */
+static void making_is_said_and_stopped(void **state)
+{
+    struct run *make;
+
+    (void)state;
+    (void)run_file("large.json", LARGE_CONFIG);
+    make = run_start("make-model", "--config", in_folder("large.json"), "--seed", "1", "--out",
+                     in_folder("large"), NULL);
+    run_await_err(make, "writing 0%\n");
+    assert_int_equal(run_stop(make, SIGINT), 128 + SIGINT);
+    assert_int_equal(access(in_folder("large"), F_OK), -1);
+    assert_int_equal(run_once(out, err, ROOM, "make-model", "--config", in_folder("large.json"),
+                              "--seed", "1", "--out", in_folder("large"), NULL),
+                     0);
+    assert_string_equal(err, "writing 0%\nwriting 25%\nwriting 50%\nwriting 75%\nwriting 100%\n");
+    assert_int_equal(unlink(in_folder("large/model.safetensors")), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -525,6 +547,7 @@ int main(void)
         cmocka_unit_test(a_node_says_why),
         cmocka_unit_test(demo_comes_with_the_program),
         cmocka_unit_test(demo_answers),
+        cmocka_unit_test(making_is_said_and_stopped),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

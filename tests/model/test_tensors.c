@@ -7,9 +7,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -259,12 +262,96 @@ static void test_no_memory(void **state)
     fixture_fini(&source);
 }
 
+/* --- what cannot be made leaves nothing --- */
+
+static bool is_there(const char *path)
+{
+    struct stat info;
+
+    return lstat(path, &info) == 0;
+}
+
+/* In a folder that was not there, and in an empty one. */
+static void expect_nothing(struct make_model_args args, enum status wanted, const char *says)
+{
+    struct make_model_result result;
+    struct model_error error = {""};
+    struct fixture out;
+    char path[300];
+
+    fixture_init(&out);
+    for (int turn = 0; turn < 2; turn++) {
+        snprintf(path, sizeof(path), turn == 0 ? "%s/new" : "%s", out.folder);
+        args.out = path;
+        enum status status = make_model(&args, &error, &result);
+        if (status != wanted || strstr(error.text, says) == NULL)
+            fail_msg("%s: %s", status_name(status), error.text);
+        snprintf(path, sizeof(path), "%s/new", out.folder);
+        assert_false(is_there(path));
+        assert_true(is_there(out.folder));
+        assert_int_equal(rmdir(out.folder), 0); /* it is empty */
+        assert_int_equal(mkdir(out.folder, 0755), 0);
+    }
+    fixture_fini(&out);
+}
+
+static void stop_in_the_middle(void *ctx, uint64_t done, uint64_t total)
+{
+    *(volatile sig_atomic_t *)ctx = done > 0 && done < total;
+}
+
+static void test_nothing_is_left(void **state)
+{
+    volatile sig_atomic_t stop = 0;
+    struct rlimit old, small;
+    struct fixture source;
+
+    (void)state;
+    fixture_init(&source);
+    fixture_write_text(&source, "config.json", families[0].json);
+    struct make_model_args args = {.config = source.folder, .shard_bytes = 30000};
+
+    args.progress = stop_in_the_middle;
+    args.ctx = (void *)(uintptr_t)&stop;
+    args.stop = &stop;
+    expect_nothing(args, STATUS_CANCELLED, "stopped");
+    args.stop = NULL;
+
+    /* Shards of 30 kB fit; the larger tensors have one of their own. */
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){.rlim_cur = 20000, .rlim_max = old.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    expect_nothing(args, STATUS_IO, "cannot be written: File too large");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+
+    /* A tokenizer that is none is found before the first byte. */
+    args.tokenizer = "/nowhere";
+    args.progress = NULL;
+    expect_nothing(args, STATUS_NOT_FOUND, "/nowhere");
+    args.tokenizer = source.folder;
+    expect_nothing(args, STATUS_NOT_FOUND, "tokenizer.json");
+    fixture_write_text(&source, "tokenizer.json", "{\"version\":\"1.0\"}");
+    expect_nothing(args, STATUS_MALFORMED, "tokenizer.json");
+    args.tokenizer = NULL;
+
+    /* Terabytes. */
+    fixture_write_text(&source, "config.json",
+                       "{\"model_type\":\"llama\",\"vocab_size\":64,\"hidden_size\":65536,"
+                       "\"intermediate_size\":1048576,\"num_hidden_layers\":100,"
+                       "\"num_attention_heads\":512}");
+    args.progress = stop_in_the_middle;
+    args.shard_bytes = UINT64_C(1) << 50;
+    expect_nothing(args, STATUS_TOO_BIG, "needs 89 TB, and ");
+    fixture_fini(&source);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_families),  cmocka_unit_test(test_values),
         cmocka_unit_test(test_f16),       cmocka_unit_test(test_check),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_nothing_is_left),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
