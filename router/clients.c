@@ -355,10 +355,23 @@ static enum status admission(struct router *router, const struct wire_generate *
     return STATUS_OK;
 }
 
+/* Lowers max_tokens to what the prompt leaves, where the client lets us, but not below 1. */
+static void fit(const struct router *router, size_t n_prompt, struct wire_generate *in)
+{
+    const uint32_t len_max = router_len_limit(router);
+    struct wire_sampling *sampling = &in->sampling;
+
+    if (!in->fit || n_prompt + 1 > len_max || n_prompt + sampling->max_tokens <= len_max)
+        return;
+    sampling->max_tokens = len_max - (uint32_t)n_prompt;
+    if (sampling->min_tokens > sampling->max_tokens)
+        sampling->min_tokens = sampling->max_tokens;
+}
+
 static void take_generate(struct router *router, uint32_t link, const struct wire_msg *msg,
                           uint64_t now_ns)
 {
-    const struct wire_generate *in = &msg->generate;
+    struct wire_generate in = msg->generate;
     char text[WIRE_ERROR_MAX];
     struct router_req *req;
     struct wire_u32s prompt;
@@ -369,13 +382,14 @@ static void take_generate(struct router *router, uint32_t link, const struct wir
     uint32_t retry_ms = 0;
     enum status status;
 
-    if (in->model.len > 0 && !wire_span_equal(in->model, wire_span_of(router->cfg.model))) {
-        snprintf(text, sizeof(text), "model '%.*s' is not served here, '%s' is", (int)in->model.len,
-                 in->model.at, router->cfg.model);
+    if (in.model.len > 0 && !wire_span_equal(in.model, wire_span_of(router->cfg.model))) {
+        snprintf(text, sizeof(text), "model '%.*s' is not served here, '%s' is", (int)in.model.len,
+                 in.model.at, router->cfg.model);
         status = STATUS_NOT_FOUND;
-    } else if ((status = prompt_read(&reader, router->work, now_unix_s, in, &prompt, text)) ==
+    } else if ((status = prompt_read(&reader, router->work, now_unix_s, &in, &prompt, text)) ==
                STATUS_OK) {
-        status = admission(router, in, &prompt, now_ns, text, &retry_ms);
+        fit(router, prompt.n, &in);
+        status = admission(router, &in, &prompt, now_ns, text, &retry_ms);
     }
     if (status != STATUS_OK) {
         router->counts.refused++;
@@ -383,13 +397,13 @@ static void take_generate(struct router *router, uint32_t link, const struct wir
         return;
     }
     req = &router->reqs[router->free_reqs[router->n_free_reqs - 1]];
-    if (req_memory(router, req, &prompt, in) != STATUS_OK) {
+    if (req_memory(router, req, &prompt, &in) != STATUS_OK) {
         router->counts.refused++;
         refuse(router, link, msg, STATUS_NO_MEMORY, ROUTER_BEAT_MS, "the router is out of memory");
         return;
     }
     router->n_free_reqs--;
-    req_admit(router, req, link, in, now_ns);
+    req_admit(router, req, link, &in, now_ns);
     req->print = prompt_print(router, &prompt);
     key = idmap_key(req->id.byte, 0);
     CHECK(idmap_insert(router->map, &key, (uint32_t)(req - router->reqs)) == STATUS_OK);
@@ -512,6 +526,11 @@ static void answer_models(struct router *router, uint32_t link)
     msg.model_list.names = (struct wire_texts){&name, 1};
     msg.model_list.len_max = router_len_limit(router);
     msg.model_list.fingerprint = wire_span_of(router->numerics);
+    if (router->cfg.defaults)
+        msg.model_list.sampling = *router->cfg.defaults;
+    msg.model_list.samples = router->cfg.samples;
+    msg.model_list.chats = router->cfg.tmpl != NULL;
+    msg.model_list.ready = router_ready(router);
     (void)post(router, link, &msg);
 }
 

@@ -47,6 +47,10 @@ struct router_cfg {
     /* DICT of what its template sees beside the messages: bos_token, eos_token and so on, as texts;
      * outlives the router; NULL: nothing. */
     const struct tmpl_value *tmpl_vars;
+    /* How the model's makers want it sampled, for clients that ask; outlives the router; NULL: they
+     * have not said. samples: they made it for sampling. */
+    const struct wire_sampling *defaults;
+    bool samples;
     int64_t unix_offset_s; /* clock and this are Unix time: templates show the date; the shell sets
                               it */
     uint32_t vocab;        /* ids from here on are refused */

@@ -136,7 +136,8 @@ struct wire_texts {
  * the client's own name for the stream and comes back in accepted and failed. credits: token
  * messages the router may send before it waits for `credit`; 0 means no limit but the router's own.
  * stop: texts that end the answer; what has ended it stays in its text with include_stop only.
- * keep_special: special tokens have a text. These three concern text and stay in the router. */
+ * keep_special: special tokens have a text. These three concern text and stay in the router. fit:
+ * the sampling's max_tokens may be lowered to what the prompt leaves of the longest sequence. */
 #define WIRE_GENERATE(F)                                                                           \
     F(text, label, "label", WIRE_NAME_MAX, 0)                                                      \
     F(text, model, "model", WIRE_NAME_MAX, 0)                                                      \
@@ -151,7 +152,8 @@ struct wire_texts {
     F(u32, credits, "credits", UINT32_MAX, 0)                                                      \
     F(bodies, stop, "stop", WIRE_STOPS_MAX, 0)                                                     \
     F(flag, include_stop, "include_stop", 1, 0)                                                    \
-    F(flag, keep_special, "keep_special", 1, 0)
+    F(flag, keep_special, "keep_special", 1, 0)                                                    \
+    F(flag, fit, "fit", 1, 0)
 
 /* router -> client: admitted. resume is the capability for cancel, credit and attach. */
 #define WIRE_ACCEPTED(F)                                                                           \
@@ -236,10 +238,18 @@ struct wire_texts {
     F(u32, credits, "credits", UINT32_MAX, 0)
 
 #define WIRE_MODELS(F) F(flag, verbose, "verbose", 1, 0)
+/* sampling: how the model's makers want it sampled (temperature, top_p, min_p, top_k and
+ * repetition_penalty; the other fields say nothing); samples: they made it for sampling, else a
+ * client that has no wish of its own takes temperature 0. chats: it has a chat template. ready:
+ * there are nodes to serve it; else requests wait. */
 #define WIRE_MODEL_LIST(F)                                                                         \
     F(texts, names, "names", 64, 0)                                                                \
     F(u32, len_max, "len_max", WIRE_TOKENS_MAX, 0)                                                 \
-    F(text, fingerprint, "fingerprint", WIRE_NAME_MAX, 0)
+    F(text, fingerprint, "fingerprint", WIRE_NAME_MAX, 0)                                          \
+    F(sampling, sampling, "sampling", 0, 0)                                                        \
+    F(flag, samples, "samples", 1, 0)                                                              \
+    F(flag, chats, "chats", 1, 0)                                                                  \
+    F(flag, ready, "ready", 1, 0)
 
 #define WIRE_STATS(F) F(flag, verbose, "verbose", 1, 0)
 #define WIRE_STATS_LIST(F) /* parallel arrays */                                                   \

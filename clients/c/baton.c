@@ -276,6 +276,17 @@ int baton_credit(struct baton *baton, uint64_t number, uint32_t credits)
     return send_message(baton, bytes, len);
 }
 
+int baton_ask_model(struct baton *baton)
+{
+    size_t len = 0;
+    char *bytes;
+
+    if (!baton->welcome)
+        return fail(baton, BATON_UNREACHABLE, "the router has not answered yet");
+    bytes = baton_wire_models(&len);
+    return send_message(baton, bytes, len);
+}
+
 /* ---- events ---- */
 
 int baton_fd(const struct baton *baton)
@@ -376,6 +387,9 @@ static bool take_message(struct baton *baton, const void *bytes, size_t len,
     case BATON_KIND_DONE:
     case BATON_KIND_FAILED:
         return take_end(baton, &in, event);
+    case BATON_KIND_MODEL_LIST:
+        event->kind = BATON_MODEL;
+        return true;
     case BATON_KIND_HEARTBEAT:
     case BATON_KIND_OTHER:
         break;

@@ -94,6 +94,7 @@ struct baton_request {
     size_t n_bad_ids;
     uint32_t logprobs; /* so many of the likeliest ids come with each token */
     bool ignore_eos;
+    bool fit;    /* lower max_tokens to what the prompt leaves, instead of failing */
     bool seeded; /* else the router draws a seed, and tells it */
     uint64_t seed;
     uint32_t deadline_ms; /* 0: the router's */
@@ -110,6 +111,8 @@ int baton_generate(struct baton *baton, const struct baton_request *request, uin
 int baton_cancel(struct baton *baton, uint64_t stream);
 /* Lets the router send so many tokens more. */
 int baton_credit(struct baton *baton, uint64_t stream, uint32_t credits);
+/* Asks what is served; BATON_MODEL follows. FULL, UNREACHABLE. */
+int baton_ask_model(struct baton *baton);
 
 /* ---- events ---- */
 
@@ -118,7 +121,19 @@ enum baton_event_kind {
     BATON_ACCEPTED, /* seed, prompt_tokens */
     BATON_TOKEN,    /* index, token, logprob, tops, text */
     BATON_DONE,     /* reason, stop_text or stop_id, n_tokens, seed, fingerprint, ledger */
-    BATON_FAILED    /* code, text, retry_ms; stream 0: about the connection */
+    BATON_FAILED,   /* code, text, retry_ms; stream 0: about the connection */
+    BATON_MODEL     /* model */
+};
+
+/* What a router serves, and how its makers want it sampled. */
+struct baton_model {
+    char name[BATON_NAME_MAX];
+    uint32_t len_max; /* tokens of the longest sequence */
+    uint32_t samples; /* 1: made for sampling; 0: temperature 0 suits it */
+    uint32_t chats;   /* 1: it has a chat template */
+    uint32_t ready;   /* 1: there are nodes to serve it; 0: requests wait */
+    double temperature, top_p, min_p, repetition_penalty;
+    uint32_t top_k;
 };
 
 /* Where the time went, in microseconds. */
@@ -155,6 +170,7 @@ struct baton_event {
     uint32_t code;               /* the protocol's status number (wire/PROTOCOL.md) */
     uint32_t retry_ms;
     struct baton_ledger ledger;
+    struct baton_model model;
 };
 
 /* Readable when baton_next may have something. It fires once: call baton_next with timeout 0 until

@@ -106,6 +106,14 @@ char *baton_wire_hello(const char *agent, size_t *len_out)
     return message_end(&message, len_out);
 }
 
+char *baton_wire_models(size_t *len_out)
+{
+    struct message message;
+
+    message_begin(&message, "models", 0);
+    return message_end(&message, len_out);
+}
+
 static void put_sampling(struct message *message, const struct baton_request *request)
 {
     const size_t n_pairs = 10 + (request->n_stop_ids > 0) + (request->n_bias > 0 ? 2u : 0u) +
@@ -163,7 +171,7 @@ char *baton_wire_generate(const char *label, const struct baton_request *request
 {
     const size_t n_pairs = 5 + (request->model != NULL) + (request->n_messages > 0) +
                            (request->seeded ? 2u : 0u) + (request->n_stop > 0) +
-                           request->include_stop + request->keep_special;
+                           request->include_stop + request->keep_special + request->fit;
     struct message message;
 
     message_begin(&message, "generate", n_pairs);
@@ -188,6 +196,8 @@ char *baton_wire_generate(const char *label, const struct baton_request *request
         put_true(&message, "include_stop");
     if (request->keep_special)
         put_true(&message, "keep_special");
+    if (request->fit)
+        put_true(&message, "fit");
     put_number(&message, "deadline_ms", request->deadline_ms);
     put_number(&message, "credits", request->credits);
     return message_end(&message, len_out);
@@ -375,6 +385,10 @@ struct field {
     {                                                                                              \
 #name, type, IN(event.ledger.name), 0, 0                                                   \
     }
+#define MODEL(type, name)                                                                          \
+    {                                                                                              \
+#name, type, IN(event.model.name), 0, 0                                                    \
+    }
 #define LEDGER_TEXT(name)                                                                          \
     {                                                                                              \
 #name, FIELD_TEXT, IN(event.ledger.name), BATON_NAME_MAX, 0                                \
@@ -398,6 +412,16 @@ static const struct field fields[] = {
     EVENT(FIELD_U32, stop_id),
     EVENT(FIELD_U32, code),
     EVENT(FIELD_U32, retry_ms),
+    MODEL(FIELD_U32, len_max),
+    MODEL(FIELD_U32, samples),
+    MODEL(FIELD_U32, chats),
+    MODEL(FIELD_U32, ready),
+};
+
+/* Of the map `sampling` of a model_list. */
+static const struct field model_fields[] = {
+    MODEL(FIELD_F64, temperature),        MODEL(FIELD_F64, top_p), MODEL(FIELD_F64, min_p),
+    MODEL(FIELD_F64, repetition_penalty), MODEL(FIELD_U32, top_k),
 };
 
 static const struct field ledger_fields[] = {
@@ -485,8 +509,8 @@ static bool key_is(const struct item *key, const char *name)
 
 static enum baton_kind kind_of(const struct item *name)
 {
-    static const char *const names[] = {"",     "welcome", "accepted", "token",
-                                        "done", "failed",  "heartbeat"};
+    static const char *const names[] = {"",     "welcome", "accepted",  "token",
+                                        "done", "failed",  "heartbeat", "model_list"};
 
     for (size_t i = 1; i < sizeof(names) / sizeof(names[0]); i++)
         if (key_is(name, names[i]))
@@ -494,26 +518,56 @@ static enum baton_kind kind_of(const struct item *name)
     return BATON_KIND_OTHER;
 }
 
+/* The head of names has been taken: a router serves one. */
+static bool take_names(struct reader *reader, uint32_t n, struct baton_event *event)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        struct item item = {.type = ITEM_OTHER};
+
+        if (!take_item(reader, &item) || item.type != ITEM_BYTES || item.n >= BATON_NAME_MAX)
+            return false;
+        if (i == 0)
+            memcpy(event->model.name, item.at, item.n); /* the rest is zero */
+    }
+    return true;
+}
+
+static bool read_map(struct reader *reader, uint32_t n_pairs, const struct field *known,
+                     size_t n_known, bool is_top, struct baton_in *out);
+
+/* Keys of the top level whose values are not a single field. False in *known_out: it is none. */
+static bool take_nested(struct reader *reader, const struct item *key, const struct item *value,
+                        struct baton_in *out, bool *known_out)
+{
+    *known_out = true;
+    if (key_is(key, "ledger") && value->type == ITEM_MAP)
+        return read_map(reader, value->n, ledger_fields,
+                        sizeof(ledger_fields) / sizeof(ledger_fields[0]), false, out);
+    if (key_is(key, "sampling") && value->type == ITEM_MAP)
+        return read_map(reader, value->n, model_fields,
+                        sizeof(model_fields) / sizeof(model_fields[0]), false, out);
+    if (key_is(key, "names") && value->type == ITEM_ARRAY)
+        return take_names(reader, value->n, &out->event);
+    if (key_is(key, "top_ids") && value->type == ITEM_ARRAY)
+        return take_top_ids(reader, value->n, &out->event);
+    *known_out = false;
+    return true;
+}
+
 static bool read_map(struct reader *reader, uint32_t n_pairs, const struct field *known,
                      size_t n_known, bool is_top, struct baton_in *out)
 {
     for (uint32_t i = 0; i < n_pairs; i++) {
         struct item key = {.type = ITEM_OTHER}, value = {.type = ITEM_OTHER};
+        bool nested = false;
         size_t k = 0;
 
         if (!take_item(reader, &key) || !skip_rest(reader, &key, 1) || !take_item(reader, &value))
             return false;
-        if (is_top && key_is(&key, "ledger") && value.type == ITEM_MAP) {
-            if (!read_map(reader, value.n, ledger_fields,
-                          sizeof(ledger_fields) / sizeof(ledger_fields[0]), false, out))
-                return false;
+        if (is_top && !take_nested(reader, &key, &value, out, &nested))
+            return false;
+        if (nested)
             continue;
-        }
-        if (is_top && key_is(&key, "top_ids") && value.type == ITEM_ARRAY) {
-            if (!take_top_ids(reader, value.n, &out->event))
-                return false;
-            continue;
-        }
         if (is_top && key_is(&key, "top_logprobs") && !take_top_logprobs(&value, out))
             return false;
         if (is_top && key_is(&key, "t"))
@@ -535,6 +589,8 @@ bool baton_wire_read(const uint8_t *bytes, size_t len, struct baton_in *out)
 
     memset(out, 0, sizeof(*out));
     out->event.stop_id = BATON_NO_ID;
+    out->event.model.temperature = out->event.model.top_p = 1;
+    out->event.model.repetition_penalty = 1;
     return len <= BATON_MESSAGE_BYTES_MAX && take_item(&reader, &top) && top.type == ITEM_MAP &&
            read_map(&reader, top.n, fields, sizeof(fields) / sizeof(fields[0]), true, out) &&
            reader.at == reader.end && out->event.n_tops == out->n_top_logprobs;

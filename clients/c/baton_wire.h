@@ -15,7 +15,8 @@ enum baton_kind {
     BATON_KIND_TOKEN,
     BATON_KIND_DONE,
     BATON_KIND_FAILED,
-    BATON_KIND_HEARTBEAT
+    BATON_KIND_HEARTBEAT,
+    BATON_KIND_MODEL_LIST
 };
 
 /* What came, with all fields of all kinds. */
@@ -34,6 +35,7 @@ bool baton_wire_read(const uint8_t *bytes, size_t len, struct baton_in *out);
 
 /* Each gives a malloc'ed message, or NULL when out of memory. */
 char *baton_wire_hello(const char *agent, size_t *len_out);
+char *baton_wire_models(size_t *len_out);
 char *baton_wire_generate(const char *label, const struct baton_request *request, size_t *len_out);
 char *baton_wire_cancel(const uint8_t *req, const uint8_t *resume, size_t *len_out);
 char *baton_wire_credit(const uint8_t *req, const uint8_t *resume, uint32_t credits,

@@ -128,7 +128,9 @@ static void stops_arrive(void **state)
     request.include_stop = false;
     request.keep_special = true;
     const struct wire_generate special = router_reads(&request);
-    assert_true(!special.include_stop && special.keep_special);
+    assert_true(!special.include_stop && special.keep_special && !special.fit);
+    request.fit = true;
+    assert_true(router_reads(&request).fit);
 }
 
 /* ---- tokens and ends ---- */
@@ -238,12 +240,64 @@ static void broken_tokens_are_survived(void **state)
     }
 }
 
+/* ---- the model ---- */
+
+/* What is not said has the protocol's default; what libbaton does not know is skipped. */
+static void models_arrive(void **state)
+{
+    const struct wire_span names[] = {wire_span_of("demo"), wire_span_of("other")};
+    static uint8_t buf[4096];
+    static struct baton_in in;
+    struct wire_msg msg;
+    size_t len = 0;
+
+    (void)state;
+    wire_msg_init(&msg, WIRE_KIND_MODEL_LIST);
+    assert_int_equal(wire_msg_encode(&msg, buf, sizeof(buf), &len), STATUS_OK);
+    assert_true(baton_wire_read(buf, len, &in));
+    assert_int_equal(in.kind, BATON_KIND_MODEL_LIST);
+    assert_true(in.event.model.temperature == 1 && in.event.model.top_p == 1);
+    assert_true(in.event.model.min_p == 0 && in.event.model.repetition_penalty == 1);
+    assert_int_equal(in.event.model.samples + in.event.model.chats + in.event.model.ready, 0);
+    msg.model_list.names = (struct wire_texts){names, 2};
+    msg.model_list.len_max = 512;
+    msg.model_list.samples = msg.model_list.ready = true;
+    msg.model_list.sampling.temperature = 0.6;
+    msg.model_list.sampling.top_k = 20;
+    msg.model_list.sampling.presence_penalty = 1;
+    msg.model_list.sampling.repetition_penalty = 1.1;
+    assert_int_equal(wire_msg_encode(&msg, buf, sizeof(buf), &len), STATUS_OK);
+    assert_true(baton_wire_read(buf, len, &in));
+    assert_string_equal(in.event.model.name, "demo");
+    assert_int_equal(in.event.model.len_max, 512);
+    assert_true(in.event.model.temperature == 0.6 && in.event.model.repetition_penalty == 1.1);
+    assert_int_equal(in.event.model.top_k, 20);
+    assert_true(in.event.model.samples && in.event.model.ready && !in.event.model.chats);
+    for (size_t i = 0; i < len; i++)
+        assert_false(baton_wire_read(buf, i, &in));
+}
+
+static void the_question_arrives(void **state)
+{
+    size_t len = 0;
+    char *bytes = baton_wire_models(&len);
+    const char *why = "";
+    struct wire_msg msg;
+
+    (void)state;
+    assert_non_null(bytes);
+    assert_int_equal(wire_msg_decode(bytes, len, arena, &msg, &why), STATUS_OK);
+    assert_int_equal(msg.kind, WIRE_KIND_MODELS);
+    free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sampling_arrives), cmocka_unit_test(chats_arrive),
         cmocka_unit_test(stops_arrive),     cmocka_unit_test(ends_arrive),
         cmocka_unit_test(tops_arrive),      cmocka_unit_test(broken_tokens_are_survived),
+        cmocka_unit_test(models_arrive),    cmocka_unit_test(the_question_arrives),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -208,6 +208,75 @@ static void two_crashes_quarantine_the_prompt(void **state)
 
 /* ---- clients ---- */
 
+/* Who leaves it to the router gets what the prompt leaves, and at least a token of it. */
+static void answers_fit(void **state)
+{
+    const uint32_t ids[512] = {1};
+    const struct wire_msg *job;
+    struct wire_msg msg;
+
+    (void)state;
+    rig_fleet(&rig, 1); /* of 512 tokens */
+    wire_msg_init(&msg, WIRE_KIND_GENERATE);
+    msg.generate.fit = true;
+    msg.generate.tokens = (struct wire_u32s){ids, 500};
+    msg.generate.sampling.max_tokens = 100;
+    msg.generate.sampling.min_tokens = 50;
+    rig_client(&rig, &msg);
+    job = rig_answer(&rig, RIG_P_LINK, WIRE_KIND_JOB);
+    assert_non_null(job);
+    assert_int_equal(job->job.sampling.max_tokens, 12);
+    assert_int_equal(job->job.sampling.min_tokens, 12);
+    msg.generate.tokens.n = 512;
+    rig_client(&rig, &msg);
+    assert_failed(STATUS_TOO_BIG);
+    msg.generate.tokens.n = 100;
+    rig_client(&rig, &msg);
+    job = rig_answer(&rig, RIG_P_LINK, WIRE_KIND_JOB);
+    assert_non_null(job);
+    assert_int_equal(job->job.sampling.max_tokens, 100);
+}
+
+static void with_defaults(struct router_cfg *cfg)
+{
+    static struct wire_sampling defaults;
+    struct wire_msg msg;
+
+    wire_msg_init(&msg, WIRE_KIND_GENERATE);
+    defaults = msg.generate.sampling;
+    defaults.temperature = 0.6;
+    defaults.top_k = 20;
+    cfg->defaults = &defaults;
+    cfg->samples = true;
+}
+
+/* The router knows the model: clients need not. */
+static void the_model_is_told(void **state)
+{
+    const struct wire_model_list *list;
+    const struct wire_msg *answer;
+    struct wire_msg msg;
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        wire_msg_init(&msg, WIRE_KIND_MODELS);
+        rig_client(&rig, &msg);
+        answer = rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_MODEL_LIST);
+        assert_non_null(answer);
+        list = &answer->model_list;
+        assert_int_equal(list->names.n, 1);
+        assert_int_equal(list->samples, round > 0);
+        assert_true(list->sampling.temperature == (round > 0 ? 0.6 : 1.0));
+        assert_int_equal(list->sampling.top_k, round > 0 ? 20 : 0);
+        assert_false(list->ready || list->chats);
+        rig_fini(&rig);
+        rig_init(&rig, with_defaults);
+    }
+    rig_fleet(&rig, 1);
+    rig_client(&rig, &msg);
+    assert_true(rig_answer(&rig, RIG_CLIENT_LINK, WIRE_KIND_MODEL_LIST)->model_list.ready);
+}
+
 static void refusals_have_a_sentence(void **state)
 {
     struct wire_msg msg;
@@ -520,6 +589,8 @@ int main(void)
         T(who_waits_for_a_d_comes_first),
         T(gives_up_after_attempts_max),
         T(two_crashes_quarantine_the_prompt),
+        T(answers_fit),
+        T(the_model_is_told),
         T(refusals_have_a_sentence),
         T(queue_is_bounded_in_length_and_time),
         T(an_overtaken_first_leaves_no_gap_in_the_ledger),
