@@ -18,7 +18,7 @@ struct routing {
     struct tokenizer *tok;
     struct template *tmpl; /* NULL: the model is not made for chats */
     struct chat_template chat;
-    struct wire_sampling defaults; /* of requests over HTTP */
+    struct wire_sampling defaults; /* of what a request leaves open */
     struct http_keys keys;         /* of HTTP */
     struct router_shell *shell;
 };
@@ -48,7 +48,8 @@ static void on_drain(void *ctx)
     router_shell_drain(routing->shell);
 }
 
-/* As other servers do it: a model's makers know which temperature suits it. */
+/* As other servers do it: a model's makers know which temperature suits it. Where they say that it
+ * is not for sampling, that is temperature 0, whatever else the file says. */
 static void fill_defaults(struct routing *routing)
 {
     const struct model_generation *generation = &routing->process->served->generation;
@@ -56,7 +57,8 @@ static void fill_defaults(struct routing *routing)
 
     wire_msg_init(&msg, WIRE_KIND_GENERATE);
     routing->defaults = msg.generate.sampling;
-    routing->defaults.temperature = generation->temperature;
+    routing->defaults.temperature =
+        generation->do_sample_given && !generation->do_sample ? 0 : generation->temperature;
     routing->defaults.top_p = generation->top_p;
     routing->defaults.min_p = generation->min_p;
     routing->defaults.top_k = generation->top_k;
@@ -102,6 +104,8 @@ static enum status open_shell(struct routing *routing)
     cfg.core.tmpl = routing->tmpl;
     cfg.core.tmpl_vars = routing->chat.arena ? &routing->chat.tokens : NULL;
     cfg.core.model = process->served->name;
+    cfg.core.defaults = process->served->is_oracle ? NULL : &routing->defaults;
+    cfg.core.samples = !process->served->is_oracle && process->served->generation.do_sample;
     cfg.core.vocab = process->served->vocab;
     cfg.core.len_max = process->served->len_max;
     status = router_shell_open(&cfg, process->loop, &routing->shell, why);

@@ -124,7 +124,8 @@ struct model_generation {
     double min_p;                /* 0 */
     double repetition_penalty;   /* 1 */
     uint32_t top_k;              /* 0: all */
-    bool do_sample;              /* as the file says; false if it is silent */
+    bool do_sample;              /* as the file says; false if it is silent, */
+    bool do_sample_given;        /* which this tells apart */
 };
 
 /* Reads a config.json, or the one in a folder. NOT_FOUND, IO, TOO_BIG, MALFORMED (no such JSON, or

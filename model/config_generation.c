@@ -81,6 +81,7 @@ static enum status read_generation(const struct config_reader *r, struct model_g
     if (status == STATUS_OK && sample != NULL && !json_is_null(sample) && !json_is_boolean(sample))
         status = config_bad(r, STATUS_MALFORMED, "do_sample", sample, "true or false is expected");
     out->do_sample = json_is_true(sample);
+    out->do_sample_given = json_is_boolean(sample);
     return status;
 }
 

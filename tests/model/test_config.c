@@ -295,6 +295,7 @@ static void test_generation(void **state)
     assert_int_equal(model_generation_open(fixture.folder, &config, &error, &gen), STATUS_OK);
     assert_true(gen.n_eos == 1 && gen.eos[0] == 7 && gen.temperature == 1 && gen.top_k == 0);
     assert_true(gen.top_p == 1 && gen.repetition_penalty == 1 && gen.min_p == 0 && !gen.do_sample);
+    assert_false(gen.do_sample_given);
     fixture_write_text(&fixture, "generation_config.json",
                        "{\"eos_token_id\":[5,6],\"temperature\":0.6,\"top_k\":20,\"top_p\":0.95,"
                        "\"repetition_penalty\":1.05,\"do_sample\":true,\"max_length\":9,"
@@ -302,6 +303,10 @@ static void test_generation(void **state)
     assert_int_equal(model_generation_open(fixture.folder, &config, &error, &gen), STATUS_OK);
     assert_true(gen.n_eos == 2 && gen.eos[1] == 6 && gen.temperature == 0.6 && gen.top_k == 20);
     assert_true(gen.top_p == 0.95 && gen.repetition_penalty == 1.05 && gen.do_sample);
+    assert_true(gen.do_sample_given);
+    fixture_write_text(&fixture, "generation_config.json", "{\"do_sample\":false}");
+    assert_int_equal(model_generation_open(fixture.folder, &config, &error, &gen), STATUS_OK);
+    assert_true(gen.do_sample_given && !gen.do_sample);
     fixture_write_text(&fixture, "generation_config.json", "{\"top_p\":2}");
     assert_int_equal(model_generation_open(fixture.folder, &config, &error, &gen),
                      STATUS_MALFORMED);
