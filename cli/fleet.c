@@ -15,7 +15,7 @@
 #include "wire/bond.h"
 #include "wire/kvgeom.h"
 
-__attribute__((format(printf, 2, 3))) static enum status refuse(char *why, const char *fmt, ...)
+enum status fleet_refuse(char why[FLEET_WHY_MAX], const char *fmt, ...)
 {
     va_list args;
 
@@ -85,7 +85,7 @@ static enum status read_address(const struct cfg *item, const char *path, char *
     if (cfg_str(item, path)[0] == '\0')
         return STATUS_OK;
     if (fleet_endpoint(cfg_str(item, path), out, reason, sizeof(reason)) != STATUS_OK)
-        return refuse(why, "%s: %s: %s", cfg_origin_text(item, path), path, reason);
+        return fleet_refuse(why, "%s: %s: %s", cfg_origin_text(item, path), path, reason);
     return STATUS_OK;
 }
 
@@ -97,8 +97,8 @@ static enum status read_listen(const struct fleet *fleet, const struct cfg *item
     node->is_auto = strcmp(cfg_str(item, "listen"), "auto") == 0;
     if (node->role == OPTIONS_DECODE) {
         if (cfg_origin(item, "listen") != CFG_FROM_DEFAULT)
-            return refuse(why, "%s: a decode node does not listen: remove this line",
-                          cfg_origin_text(item, "listen"));
+            return fleet_refuse(why, "%s: a decode node does not listen: remove this line",
+                                cfg_origin_text(item, "listen"));
         node->is_auto = false;
         return STATUS_OK;
     }
@@ -106,8 +106,8 @@ static enum status read_listen(const struct fleet *fleet, const struct cfg *item
         return read_address(item, "listen", node->listen, why);
     snprintf(path, sizeof(path), "ipc://%s/%s", fleet->run, node->name);
     if (strlen(path) > 100) /* a socket's path has 108 bytes */
-        return refuse(why, "the folder for private sockets, %s, has too long a name: set TMPDIR",
-                      fleet->run);
+        return fleet_refuse(
+            why, "the folder for private sockets, %s, has too long a name: set TMPDIR", fleet->run);
     if (fleet->run[0])
         snprintf(node->listen, sizeof(node->listen), "%.100s", path);
     return STATUS_OK;
@@ -122,14 +122,14 @@ static enum status read_node(const struct fleet *fleet, const struct cfg *item,
     node->role = (enum options_role)cfg_enum(item, "role");
     node->where = cfg_origin_text(item, "");
     if (!name_is_good(node->name))
-        return refuse(why, "%s: name: expected letters, digits, '-', '_' and '.', found '%s'",
-                      cfg_origin_text(item, "name"), node->name);
+        return fleet_refuse(why, "%s: name: expected letters, digits, '-', '_' and '.', found '%s'",
+                            cfg_origin_text(item, "name"), node->name);
     if (node->role != OPTIONS_ROUTER && cfg_origin(item, "clients") != CFG_FROM_DEFAULT)
-        return refuse(why, "%s: only a router has clients: remove this line",
-                      cfg_origin_text(item, "clients"));
+        return fleet_refuse(why, "%s: only a router has clients: remove this line",
+                            cfg_origin_text(item, "clients"));
     if (node->role != OPTIONS_ROUTER && cfg_origin(item, "http") != CFG_FROM_DEFAULT)
-        return refuse(why, "%s: only a router speaks HTTP: remove this line",
-                      cfg_origin_text(item, "http"));
+        return fleet_refuse(why, "%s: only a router speaks HTTP: remove this line",
+                            cfg_origin_text(item, "http"));
     status = read_listen(fleet, item, node, why);
     if (status == STATUS_OK)
         status = read_address(item, "advertise", node->advertise, why);
@@ -142,13 +142,13 @@ static enum status read_node(const struct fleet *fleet, const struct cfg *item,
     if (node->role == OPTIONS_ROUTER && !node->clients[0])
         snprintf(node->clients, sizeof(node->clients), "tcp://%s", FLEET_CLIENTS_DEFAULT);
     if (is_wildcard(node->listen) && !node->advertise[0])
-        return refuse(why,
-                      "%s: listen on every address leaves open where others connect to: give "
-                      "'advertise' too, such as advertise: 10.0.0.5:7000",
-                      cfg_origin_text(item, "listen"));
+        return fleet_refuse(why,
+                            "%s: listen on every address leaves open where others connect to: give "
+                            "'advertise' too, such as advertise: 10.0.0.5:7000",
+                            cfg_origin_text(item, "listen"));
     if (has_port_0(node->listen) && node->role == OPTIONS_ROUTER)
-        return refuse(why, "%s: nodes must know a router's port: give one, or use auto",
-                      cfg_origin_text(item, "listen"));
+        return fleet_refuse(why, "%s: nodes must know a router's port: give one, or use auto",
+                            cfg_origin_text(item, "listen"));
     return STATUS_OK;
 }
 
@@ -165,10 +165,10 @@ static enum status check_distinct(const struct fleet *fleet, char *why)
                  (strcmp(a->clients, b->clients) == 0 || strcmp(a->clients, b->listen) == 0));
 
             if (same)
-                return refuse(why,
-                              "%s: node '%s' listens where '%s' does: give each its own address%s",
-                              a->where, a->name, b->name,
-                              a->role == OPTIONS_ROUTER ? " (clients: 127.0.0.1:5556)" : "");
+                return fleet_refuse(
+                    why, "%s: node '%s' listens where '%s' does: give each its own address%s",
+                    a->where, a->name, b->name,
+                    a->role == OPTIONS_ROUTER ? " (clients: 127.0.0.1:5556)" : "");
         }
     }
     return STATUS_OK;
@@ -181,7 +181,7 @@ static enum status read_nodes(struct fleet *fleet, char *why)
     fleet->n_nodes = cfg_items(fleet->cfg, OPTIONS_NODES);
     fleet->nodes = mem_alloc_zero(fleet->n_nodes + 1, sizeof(*fleet->nodes));
     if (!fleet->nodes)
-        return refuse(why, "out of memory");
+        return fleet_refuse(why, "out of memory");
     for (size_t i = 0; i < fleet->n_nodes; i++) {
         enum status status =
             read_node(fleet, cfg_item(fleet->cfg, OPTIONS_NODES, i), &fleet->nodes[i], why);
@@ -192,13 +192,15 @@ static enum status read_nodes(struct fleet *fleet, char *why)
     }
     for (size_t role = 0; role < 3; role++)
         if (n_of[role] == 0)
-            return refuse(why,
-                          "%s: there is no %s node: a fleet needs a router, a prefill and a decode "
-                          "node, as  - { name: x, role: %s }  under nodes:",
-                          fleet->path, fleet_role_name((enum options_role)role),
-                          fleet_role_name((enum options_role)role));
+            return fleet_refuse(
+                why,
+                "%s: there is no %s node: a fleet needs a router, a prefill and a decode "
+                "node, as  - { name: x, role: %s }  under nodes:",
+                fleet->path, fleet_role_name((enum options_role)role),
+                fleet_role_name((enum options_role)role));
     if (n_of[OPTIONS_ROUTER] > BOND_ROUTERS_MAX)
-        return refuse(why, "%s: a fleet has at most %u routers", fleet->path, BOND_ROUTERS_MAX);
+        return fleet_refuse(why, "%s: a fleet has at most %u routers", fleet->path,
+                            BOND_ROUTERS_MAX);
     return check_distinct(fleet, why);
 }
 
@@ -211,15 +213,16 @@ static enum status check_sizes(struct fleet *fleet, char *why)
     long n;
 
     if (cfg_int(fleet->cfg, "engine.chunk_max") % KVGEOM_BLOCK_TOKENS != 0)
-        return refuse(why, "engine.chunk_max is %lld (%s): expected a multiple of 64",
-                      (long long)cfg_int(fleet->cfg, "engine.chunk_max"),
-                      cfg_origin_text(fleet->cfg, "engine.chunk_max"));
+        return fleet_refuse(why, "engine.chunk_max is %lld (%s): expected a multiple of 64",
+                            (long long)cfg_int(fleet->cfg, "engine.chunk_max"),
+                            cfg_origin_text(fleet->cfg, "engine.chunk_max"));
     if (strcmp(threads, "auto") == 0)
         return STATUS_OK;
     n = strtol(threads, &end, 10);
     if (end == threads || *end != '\0' || n < 1 || n > (long)DEVICE_THREADS_MAX)
-        return refuse(why, "%s: engine.threads: expected auto or a number from 1 to %u, found '%s'",
-                      cfg_origin_text(fleet->cfg, "engine.threads"), DEVICE_THREADS_MAX, threads);
+        return fleet_refuse(
+            why, "%s: engine.threads: expected auto or a number from 1 to %u, found '%s'",
+            cfg_origin_text(fleet->cfg, "engine.threads"), DEVICE_THREADS_MAX, threads);
     fleet->n_threads = (uint32_t)n;
     return STATUS_OK;
 }
@@ -230,7 +233,7 @@ static enum status check_network(const struct fleet *fleet, char *why)
         return STATUS_OK;
     for (size_t i = 0; i < cfg_list_count(fleet->cfg, "kv.devices"); i++)
         if (strcmp(cfg_list_at(fleet->cfg, "kv.devices", i), "lo") != 0)
-            return refuse(
+            return fleet_refuse(
                 why,
                 "%s: kv.devices: '%s' reaches beyond loopback, and who reaches a UCX port "
                 "can write into the process. Set kv.network: private if only trusted "
@@ -257,13 +260,14 @@ static enum status check_exposure(const struct fleet *fleet, char *why)
                                                      fleet->insecure, reason) != STATUS_OK) ||
             (node->clients[0] && zsock_check_exposure(node->clients, fleet->keys[0] != '\0',
                                                       fleet->insecure, reason) != STATUS_OK))
-            return refuse(why, "%s: node '%s': %s", node->where, node->name, reason);
+            return fleet_refuse(why, "%s: node '%s': %s", node->where, node->name, reason);
         if (fleet_http_exposed(node) && !http_keys_given(fleet) && !fleet->insecure)
-            return refuse(why,
-                          "%s: node '%s': http: %s would answer anybody who can reach this "
-                          "machine. Name a file of API keys as http.keys, or set BATON_API_KEY; or "
-                          "listen at 127.0.0.1, or start with --insecure.",
-                          node->where, node->name, node->http + strlen("tcp://"));
+            return fleet_refuse(
+                why,
+                "%s: node '%s': http: %s would answer anybody who can reach this "
+                "machine. Name a file of API keys as http.keys, or set BATON_API_KEY; or "
+                "listen at 127.0.0.1, or start with --insecure.",
+                node->where, node->name, node->http + strlen("tcp://"));
     }
     return STATUS_OK;
 }
@@ -315,7 +319,7 @@ static enum status check_keys_of(const struct fleet *fleet, const char *name, ch
     snprintf(path, sizeof(path), "%s/%s.key", fleet->keys, name);
     status = keys_load(path, &keys, reason);
     if (status != STATUS_OK)
-        return refuse(why, "%s", reason);
+        return fleet_refuse(why, "%s", reason);
     keys_wipe(&keys);
     return allow_find(fleet, name, key, why);
 }

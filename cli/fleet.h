@@ -57,6 +57,10 @@ const char *fleet_reach(const struct fleet_node *node);
 /* The router's name for its role; "router", "prefill", "decode". */
 const char *fleet_role_name(enum options_role role);
 
+/* Writes the sentence, cut to fit, and returns INVALID. */
+__attribute__((format(printf, 2, 3))) enum status fleet_refuse(char why[FLEET_WHY_MAX],
+                                                               const char *fmt, ...);
+
 /* "host:port" gets tcp:// in front; what has a scheme stays. INVALID and a sentence. */
 enum status fleet_endpoint(const char *text, char out[WIRE_NAME_MAX + 1], char *why,
                            size_t why_len);

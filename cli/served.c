@@ -2,7 +2,6 @@
 #include "cli/served.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,16 +15,6 @@
 #include "model/tensors.h"
 
 #define DEMO_NAME "demo"
-
-__attribute__((format(printf, 2, 3))) static enum status refuse(char *why, const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    vsnprintf(why, FLEET_WHY_MAX, fmt, args);
-    va_end(args);
-    return STATUS_INVALID;
-}
 
 /* ---- where it is ---- */
 
@@ -49,20 +38,22 @@ static enum status find_demo(struct served *served, char *why)
     binary[len > 0 ? len : 0] = '\0';
     slash = strrchr(binary, '/');
     if (!slash)
-        return refuse(why, "model: demo: this program's own folder is not known: give the path");
+        return fleet_refuse(why,
+                            "model: demo: this program's own folder is not known: give the path");
     *slash = '\0';
     for (size_t i = 0; i < 2; i++) {
         snprintf(path, sizeof(path), "%s/%s", binary, places[i]);
         if (!is_checkpoint(path))
             continue;
         if (!realpath(path, served->path))
-            return refuse(why, "model: demo: %s: %s", path, strerror(errno));
+            return fleet_refuse(why, "model: demo: %s: %s", path, strerror(errno));
         return STATUS_OK;
     }
-    return refuse(why,
-                  "model: demo: the model that comes with the program is neither in %s/%s nor in "
-                  "%s/%s: install it there, or give the path of a checkpoint",
-                  binary, places[0], binary, places[1]);
+    return fleet_refuse(
+        why,
+        "model: demo: the model that comes with the program is neither in %s/%s nor in "
+        "%s/%s: install it there, or give the path of a checkpoint",
+        binary, places[0], binary, places[1]);
 }
 
 /* A path in the file is relative to the file, elsewhere to the working directory. */
@@ -79,20 +70,23 @@ static enum status find_folder(struct served *served, const struct fleet *fleet,
     else
         snprintf(path, sizeof(path), "%.*s/%s", (int)(slash - fleet->path), fleet->path, word);
     if (!realpath(path, served->path) || stat(served->path, &at) != 0)
-        return refuse(why,
-                      "%s: model: '%s' is not there (%.1000s: %s): expected oracle, demo, or the "
-                      "folder of a checkpoint with its config.json",
-                      place, word, path, strerror(errno));
+        return fleet_refuse(
+            why,
+            "%s: model: '%s' is not there (%.1000s: %s): expected oracle, demo, or the "
+            "folder of a checkpoint with its config.json",
+            place, word, path, strerror(errno));
     if (!S_ISDIR(at.st_mode))
-        return refuse(why,
-                      "%s: model: %.1000s is a file: expected the folder of a checkpoint in "
-                      "Hugging Face's format, with config.json, *.safetensors and tokenizer.json",
-                      place, path);
+        return fleet_refuse(
+            why,
+            "%s: model: %.1000s is a file: expected the folder of a checkpoint in "
+            "Hugging Face's format, with config.json, *.safetensors and tokenizer.json",
+            place, path);
     if (!is_checkpoint(served->path))
-        return refuse(why,
-                      "%s: model: %.1000s has no config.json: expected the folder of a checkpoint "
-                      "in Hugging Face's format",
-                      place, path);
+        return fleet_refuse(
+            why,
+            "%s: model: %.1000s has no config.json: expected the folder of a checkpoint "
+            "in Hugging Face's format",
+            place, path);
     return STATUS_OK;
 }
 
@@ -105,8 +99,8 @@ static enum status choose_name(struct served *served, const struct fleet *fleet,
     if (name[0] == '\0')
         name = served->is_oracle ? "oracle" : slash ? slash + 1 : served->path;
     if (strlen(name) > WIRE_NAME_MAX)
-        return refuse(why, "the folder '%.200s' has too long a name for clients: set model_name",
-                      name);
+        return fleet_refuse(
+            why, "the folder '%.200s' has too long a name for clients: set model_name", name);
     snprintf(served->name, sizeof(served->name), "%.*s", WIRE_NAME_MAX, name);
     return STATUS_OK;
 }
@@ -127,7 +121,7 @@ static enum status shape_oracle(struct served *served, const struct fleet *fleet
                           .group_layers = 1};
 
     if (!kvgeom_valid(&geom))
-        return refuse(
+        return fleet_refuse(
             why,
             "oracle: layers %u, kv_heads %u, head_dim %u and elem_bytes %u are no layout: "
             "elem_bytes must be 1, 2 or 4, and a block of 64 tokens less than 2 GiB",
@@ -146,13 +140,14 @@ static enum status shape_checkpoint(struct served *served, char *why)
     if (status == STATUS_OK)
         status = model_generation_open(served->path, &served->config, &error, &served->generation);
     if (status != STATUS_OK) {
-        (void)refuse(why, "%s", error.text[0] ? error.text : status_text(status));
+        (void)fleet_refuse(why, "%s", error.text[0] ? error.text : status_text(status));
         return status;
     }
     served->geom = model_kvgeom(&served->config, served->dtype);
     served->vocab = served->config.vocab;
     if (!kvgeom_valid(&served->geom))
-        return refuse(why, "%s: a KV block of 64 tokens of this model passes 2 GiB", served->path);
+        return fleet_refuse(why, "%s: a KV block of 64 tokens of this model passes 2 GiB",
+                            served->path);
     return STATUS_OK;
 }
 
@@ -167,11 +162,12 @@ static enum status choose_len_max(struct served *served, const struct fleet *fle
     if (served->is_oracle || len_max <= served->config.positions_max)
         return STATUS_OK;
     if (cfg_origin(fleet->cfg, "engine.len_max") != CFG_FROM_DEFAULT)
-        return refuse(why,
-                      "engine.len_max is %u (%s), but model '%s' was made for sequences of at "
-                      "most %u tokens: lower it, or leave it out",
-                      len_max, cfg_origin_text(fleet->cfg, "engine.len_max"), served->name,
-                      served->config.positions_max);
+        return fleet_refuse(
+            why,
+            "engine.len_max is %u (%s), but model '%s' was made for sequences of at "
+            "most %u tokens: lower it, or leave it out",
+            len_max, cfg_origin_text(fleet->cfg, "engine.len_max"), served->name,
+            served->config.positions_max);
     served->len_max = served->config.positions_max;
     return STATUS_OK;
 }
@@ -196,12 +192,12 @@ static enum status choose_blocks(struct served *served, const struct fleet *flee
             blocks = needed;
     }
     if (blocks < needed)
-        return refuse(why,
-                      "%s (%s) gives %llu blocks, but one sequence of engine.len_max %u tokens "
-                      "needs %llu blocks of 64, %s: raise the one or lower the other",
-                      option, cfg_origin_text(fleet->cfg, option), (unsigned long long)blocks,
-                      served->len_max, (unsigned long long)needed,
-                      served_bytes(needed * block_bytes, text));
+        return fleet_refuse(
+            why,
+            "%s (%s) gives %llu blocks, but one sequence of engine.len_max %u tokens "
+            "needs %llu blocks of 64, %s: raise the one or lower the other",
+            option, cfg_origin_text(fleet->cfg, option), (unsigned long long)blocks,
+            served->len_max, (unsigned long long)needed, served_bytes(needed * block_bytes, text));
     served->n_blocks = blocks < UINT32_MAX ? (uint32_t)blocks : UINT32_MAX;
     return STATUS_OK;
 }
@@ -265,7 +261,7 @@ static enum status check_weights(const struct served *served, char *why)
         status = model_tensors_check(&served->config, st, &error);
     safetensors_close(st);
     if (status != STATUS_OK)
-        (void)refuse(why, "%s", error.text[0] ? error.text : status_text(status));
+        (void)fleet_refuse(why, "%s", error.text[0] ? error.text : status_text(status));
     return status;
 }
 
@@ -285,10 +281,11 @@ static enum status check_tokenizer(const struct served *served, char *why)
     snprintf(path, sizeof(path), "%s/tokenizer.json", served->path);
     if (access(path, R_OK) == 0)
         return STATUS_OK;
-    return refuse(why,
-                  "%s: %s: a router turns text into tokens with it (baton make-model --tokenizer "
-                  "FOLDER copies another checkpoint's)",
-                  path, strerror(errno));
+    return fleet_refuse(
+        why,
+        "%s: %s: a router turns text into tokens with it (baton make-model --tokenizer "
+        "FOLDER copies another checkpoint's)",
+        path, strerror(errno));
 }
 
 static enum status check_memory(const struct served *served, uint32_t n_workers, char *why)
@@ -304,13 +301,13 @@ static enum status check_memory(const struct served *served, uint32_t n_workers,
     weights *= served->dtype == OP_BF16 ? 2 : 4;
     if (weights + pool <= have / n_workers)
         return STATUS_OK;
-    return refuse(why,
-                  "model '%s' does not fit: %u node%s with %s of weights and a KV pool of %s "
-                  "each, and this machine has %s of memory: lower kv.memory or engine.len_max, or "
-                  "start fewer nodes here",
-                  served->name, n_workers, n_workers == 1 ? "" : "s",
-                  served_bytes(weights, texts[0]), served_bytes(pool, texts[1]),
-                  served_bytes(have, texts[2]));
+    return fleet_refuse(
+        why,
+        "model '%s' does not fit: %u node%s with %s of weights and a KV pool of %s "
+        "each, and this machine has %s of memory: lower kv.memory or engine.len_max, or "
+        "start fewer nodes here",
+        served->name, n_workers, n_workers == 1 ? "" : "s", served_bytes(weights, texts[0]),
+        served_bytes(pool, texts[1]), served_bytes(have, texts[2]));
 }
 
 enum status served_check(const struct served *served, uint32_t n_workers, uint32_t n_routers,
