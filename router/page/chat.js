@@ -43,6 +43,7 @@ function request(message) {
   const most = Number($("max-tokens").value), temperature = Number($("temperature").value);
   if (most > 0) common.max_tokens = most;
   if ($("temperature").value !== "") common.temperature = temperature;
+  if ($("seed").value !== "") common.seed = Number($("seed").value);
   if ($("mode").value === "text") return ["v1/completions", { ...common, prompt: message }];
   const system = $("system").value.trim();
   const before = system ? [{ role: "system", content: system }] : [];
@@ -59,6 +60,8 @@ function showSpeed(run) {
   if (tokens > 1 && seconds > 0) parts.push(three((tokens - 1) / seconds) + " tokens/s");
   if (run.end) parts.push(run.end);
   put($("speed"), parts.join(" · "));
+  $("speed").title = run.seed === null ? "" : "seed " + run.seed +
+    ": with the same question and settings it gives the same answer";
 }
 
 function takeEvent(run, data) {
@@ -69,6 +72,7 @@ function takeEvent(run, data) {
   const event = JSON.parse(data);
   if (event.error) throw new Error(event.error.message);
   if (event.usage) run.usage = event.usage;
+  if (event.seed !== undefined) run.seed = event.seed;
   const choice = event.choices && event.choices[0];
   if (!choice) return;
   const text = choice.delta ? choice.delta.content : choice.text;
@@ -115,7 +119,7 @@ async function send() {
   sayInLog("user", message);
   $("message").value = "";
   const run = { div: sayInLog("assistant", ""), text: "", n: 0, startAt: performance.now(),
-    firstAt: 0, lastAt: 0, usage: null, end: "", complete: false };
+    firstAt: 0, lastAt: 0, usage: null, seed: null, end: "", complete: false };
   put($("speed"), "waiting for the first token");
   chat.stopper = new AbortController();
   busy(true);

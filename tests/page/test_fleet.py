@@ -145,6 +145,14 @@ ANSWER = "const all = document.querySelectorAll('#log .assistant');" \
     "return all.length ? all[all.length - 1].textContent : ''"
 
 
+# The oracle says an end now and then; here an answer is as long as it is asked for.
+ENDLESS = """
+const send = window.fetch;
+window.fetch = (url, options) => send(url, options.body ? { ...options,
+  body: JSON.stringify({ ...JSON.parse(options.body), ignore_eos: true }) } : options);
+"""
+
+
 def ask(browser, message, max_tokens):
     browser.run("document.getElementById('settings').open = true;"
                 "document.getElementById('max-tokens').value = arguments[0]", max_tokens)
@@ -153,6 +161,7 @@ def ask(browser, message, max_tokens):
 
 def chat_streams(browser, fleet):
     browser.run(WATCH)
+    browser.run(ENDLESS)
     ask(browser, "<img src=x onerror='window.wrong=1'>", 40)
     browser.wait("the end of the answer", lambda: "end: " in browser.text("speed"))
     speed = browser.text("speed")
@@ -163,6 +172,17 @@ def chat_streams(browser, fleet):
     asked = browser.run("return document.querySelector('#log .user').textContent")
     assert asked == "<img src=x onerror='window.wrong=1'>"
     assert browser.run("return document.querySelectorAll('#log img').length") == 0
+
+
+def same_seed_same_answer(browser, fleet):
+    first = browser.run(ANSWER)
+    seed = browser.find("speed").get_attribute("title").split()[1].rstrip(":")
+    browser.find("clear").click()
+    browser.run("document.getElementById('seed').value = arguments[0]", seed)
+    ask(browser, "<img src=x onerror='window.wrong=1'>", 40)
+    browser.wait("the end of the answer", lambda: "end: " in browser.text("speed"))
+    assert browser.run(ANSWER) == first
+    browser.run("document.getElementById('seed').value = ''")
 
 
 def escape_stops(browser, fleet):
@@ -240,7 +260,7 @@ def main():
     try:
         fleet = Fleet()
         run_tests([shows_the_fleet, is_not_blank, answers_as_a_page_should, chat_streams,
-                   escape_stops, mistakes_are_told, requests_by_keyboard,
+                   same_seed_same_answer, escape_stops, mistakes_are_told, requests_by_keyboard,
                    killed_node_goes_and_returns, stopped_router_is_told, nothing_went_wrong],
                   browser, fleet)
     finally:
