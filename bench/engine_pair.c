@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "bench/engine_rig.h"
+#include "bench/now.h"
 
 #define ROUNDS_MAX 3u
 #define UNITS_MIN 6u     /* of each side in a phase */
@@ -38,13 +38,6 @@ struct lane {
     _Atomic uint64_t first_ns, last_ns, first_cpu_ns, last_cpu_ns;
     _Atomic uint32_t n_units; /* that ended after the first */
 };
-
-static uint64_t now_ns(void)
-{
-    const struct clock clock = clock_monotonic();
-
-    return clock_now_ns(&clock);
-}
 
 static uint64_t cpu_ns(void)
 {
@@ -71,7 +64,7 @@ static enum status work(struct rig *rig, const struct rig_step *unit, struct lan
 
         if (status != STATUS_OK)
             return status;
-        atomic_store(n == 0 ? &lane->first_ns : &lane->last_ns, now_ns());
+        atomic_store(n == 0 ? &lane->first_ns : &lane->last_ns, bench_now_ns());
         atomic_store(n == 0 ? &lane->first_cpu_ns : &lane->last_cpu_ns, cpu_ns());
         atomic_store(&lane->n_units, n++);
     }
@@ -126,14 +119,14 @@ struct work_done {
 static enum status phase(struct lane *lanes, const bool works[N_SIDES], uint32_t ms,
                          struct work_done done[N_SIDES])
 {
-    const uint64_t end_ns = now_ns() + ms * NS_PER_MS;
+    const uint64_t end_ns = bench_now_ns() + ms * NS_PER_MS;
 
     for (int i = 0; i < N_SIDES; i++) {
         atomic_store(&lanes[i].n_units, 0);
         atomic_store(&lanes[i].busy, works[i]);
         atomic_store(&lanes[i].go, works[i]);
     }
-    while ((now_ns() < end_ns || !has_enough(lanes, works)) && !lanes_failed(lanes))
+    while ((bench_now_ns() < end_ns || !has_enough(lanes, works)) && !lanes_failed(lanes))
         sleep_ms(LOOK_MS);
     for (int i = 0; i < N_SIDES; i++) { /* before either stops: what it does alone is no share */
         struct lane *lane = &lanes[i];
@@ -238,10 +231,10 @@ static const struct shares *median(const struct shares *rounds, uint32_t n)
 /* Both have loaded, and computed once. */
 static bool wait_ready(struct lane *lanes)
 {
-    const uint64_t end_ns = now_ns() + STARTING_MS * NS_PER_MS;
+    const uint64_t end_ns = bench_now_ns() + STARTING_MS * NS_PER_MS;
 
     while (!atomic_load(&lanes[SIDE_PREFILL].ready) || !atomic_load(&lanes[SIDE_DECODE].ready)) {
-        if (lanes_failed(lanes) || now_ns() >= end_ns)
+        if (lanes_failed(lanes) || bench_now_ns() >= end_ns)
             return false;
         sleep_ms(LOOK_MS);
     }

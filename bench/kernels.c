@@ -26,18 +26,16 @@ static const struct model_config llama_1b = {
     .rope = {.dim = 64, .theta = 500000},
 };
 
-uint64_t kernels_now_ns(void)
+uint32_t kernels_qkv_width(const struct model_config *config)
 {
-    const struct clock clock = clock_monotonic();
-
-    return clock_now_ns(&clock);
+    return (config->n_heads + 2 * config->n_kv_heads) * config->head_dim;
 }
 
 bool kernels_more(const struct kernels_bench *bench, uint32_t n_rounds, uint64_t begin_ns)
 {
     if (n_rounds < ROUNDS_MIN)
         return true;
-    return n_rounds < bench->options->n_slices && kernels_now_ns() - begin_ns < ROW_NS;
+    return n_rounds < bench->options->n_slices && bench_now_ns() - begin_ns < ROW_NS;
 }
 
 enum status kernels_numbers(struct device *dev, size_t bytes, void **out)

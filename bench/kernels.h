@@ -2,6 +2,7 @@
 #pragma once
 
 #include "bench/command.h"
+#include "bench/now.h"
 #include "bench/peaks.h"
 #include "kernels/ops.h"
 #include "model/config.h"
@@ -18,7 +19,8 @@ struct kernels_bench {
 /* Whether a measurement goes on after so many rounds that began at begin_ns: at least a few, then
  * until there are n_slices or a second has passed. */
 bool kernels_more(const struct kernels_bench *bench, uint32_t n_rounds, uint64_t begin_ns);
-uint64_t kernels_now_ns(void);
+/* Columns of q, k and v side by side. */
+uint32_t kernels_qkv_width(const struct model_config *config);
 /* Device memory with numbers of about 0.01 to 0.02 of either sign, as bf16. */
 enum status kernels_numbers(struct device *dev, size_t bytes, void **out);
 

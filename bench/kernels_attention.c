@@ -29,11 +29,6 @@ struct batch {
     struct laps laps;
 };
 
-static uint32_t qkv_width(const struct model_config *config)
-{
-    return (config->n_heads + 2 * config->n_kv_heads) * config->head_dim;
-}
-
 static void batch_drop(struct batch *batch)
 {
     struct device *dev = batch->bench->dev;
@@ -70,7 +65,7 @@ static enum status batch_alloc(struct batch *batch, const struct shape *shape)
     batch->rows =
         (struct op_batch){shape->n_seqs, shape->n_seqs * shape->n_rows, batch->seqs, batch->blocks};
     batch->pool_bytes = layer * batch->n_layers * n_blocks;
-    batch->qkv_bytes = (size_t)batch->rows.n_rows * qkv_width(config) * sizeof(uint16_t);
+    batch->qkv_bytes = (size_t)batch->rows.n_rows * kernels_qkv_width(config) * sizeof(uint16_t);
     batch->y_bytes = batch->qkv_bytes;
     status = kernels_numbers(batch->bench->dev, batch->pool_bytes, &batch->pool);
     if (status == STATUS_OK)
@@ -113,7 +108,7 @@ static void attention_lap(struct batch *batch, uint32_t n_calls)
     const struct model_config *config = &batch->bench->config;
     struct op_attention op = {
         .q = batch->qkv,
-        .q_stride = qkv_width(config),
+        .q_stride = kernels_qkv_width(config),
         .y_stride = config->n_heads * config->head_dim,
         .n_heads = config->n_heads,
         .n_kv_heads = config->n_kv_heads,
@@ -144,7 +139,7 @@ static enum status measure_attention(struct kernels_bench *bench, const struct s
         .bytes = 4.0 * config->n_kv_heads * config->head_dim * tokens * shape->n_seqs,
         .target = shape->target,
     };
-    const uint64_t begin_ns = kernels_now_ns();
+    const uint64_t begin_ns = bench_now_ns();
     struct batch *batch;
     const uint32_t n_calls = (uint32_t)(LAP_BYTES / (work.bytes + work.flops / 16)) + 1;
     enum status status = batch_make(bench, shape, &batch);

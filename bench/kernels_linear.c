@@ -142,7 +142,7 @@ static void measure(struct products *products, uint32_t rows)
 {
     struct kernels_bench *bench = products->bench;
     struct kernels_work all = {.target = target(rows)};
-    const uint64_t begin_ns = kernels_now_ns();
+    const uint64_t begin_ns = bench_now_ns();
 
     peaks_restart(bench->peaks);
     for (uint32_t i = 0; i < products->n_matrices; i++)

@@ -40,15 +40,11 @@ static void row_ops_drop(struct row_ops *ops)
     mem_free(ops);
 }
 
-static uint32_t qkv_width(const struct model_config *config)
-{
-    return (config->n_heads + 2 * config->n_kv_heads) * config->head_dim;
-}
-
 static enum status alloc_buffers(struct row_ops *ops)
 {
     const struct model_config *config = &ops->bench->config;
-    const uint32_t width = qkv_width(config) > config->hidden ? qkv_width(config) : config->hidden;
+    const uint32_t width =
+        kernels_qkv_width(config) > config->hidden ? kernels_qkv_width(config) : config->hidden;
 
     ops->table = (struct op_weight){.n = config->vocab, .k = config->hidden, .dtype = OP_BF16};
     ops->bytes[BUFFER_X] = ops->bytes[BUFFER_Y] = (size_t)ROWS * width * sizeof(uint16_t);
@@ -86,7 +82,7 @@ static void set_params(struct row_ops *ops)
                                  .y = ops->at[BUFFER_Y]};
     ops->rope = (struct op_rope){
         .qkv = ops->at[BUFFER_X],
-        .stride = qkv_width(config),
+        .stride = kernels_qkv_width(config),
         .n_heads = config->n_heads,
         .n_kv_heads = config->n_kv_heads,
         .head_dim = config->head_dim,
@@ -121,7 +117,7 @@ static enum status measure_op(struct row_ops *ops, void (*run)(struct row_ops *)
                               const char *name)
 {
     struct kernels_bench *bench = ops->bench;
-    const uint64_t begin_ns = kernels_now_ns();
+    const uint64_t begin_ns = bench_now_ns();
     struct laps *laps = mem_alloc(sizeof(*laps));
     struct kernels_work work = {.bytes = bytes};
 
@@ -146,7 +142,7 @@ static enum status measure_op(struct row_ops *ops, void (*run)(struct row_ops *)
 enum status kernels_rows(struct kernels_bench *bench)
 {
     const struct model_config *config = &bench->config;
-    const double hidden = 2.0 * ROWS * config->hidden, qkv = 2.0 * ROWS * qkv_width(config);
+    const double hidden = 2.0 * ROWS * config->hidden, qkv = 2.0 * ROWS * kernels_qkv_width(config);
     struct row_ops *ops = mem_alloc_zero(1, sizeof(*ops));
     enum status status;
 
@@ -195,7 +191,7 @@ static void fill_logits(float *logits, uint32_t n)
 static void measure_kind(struct kernels_bench *bench, const struct kind *kind, const float *logits,
                          float *work, struct laps *laps)
 {
-    const uint64_t begin_ns = kernels_now_ns();
+    const uint64_t begin_ns = bench_now_ns();
     struct op_sampling params = {.temperature = kind->temperature,
                                  .top_p = kind->top_p,
                                  .top_k = kind->top_k,

@@ -13,21 +13,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
+#include "bench/now.h"
 
 #define PAGE 4096
 
-static uint64_t now_ns(void)
-{
-    const struct clock clock = clock_monotonic();
-
-    return clock_now_ns(&clock);
-}
-
 static double rate(const struct limit_shape *shape, uint64_t begin_ns)
 {
-    return (double)shape->bytes * shape->n / (double)(now_ns() - begin_ns);
+    return (double)shape->bytes * shape->n / (double)(bench_now_ns() - begin_ns);
 }
 
 static uint8_t *ring_alloc(const struct limit_shape *shape, int fill)
@@ -51,7 +44,7 @@ enum status limit_memcpy(const struct limit_shape *shape, double *gb_per_s_out)
 {
     uint8_t *from = ring_alloc(shape, 0x5a), *to = ring_alloc(shape, 0);
     enum status status = from && to ? STATUS_OK : STATUS_NO_MEMORY;
-    const uint64_t begin_ns = now_ns();
+    const uint64_t begin_ns = bench_now_ns();
 
     for (uint32_t i = 0; i < shape->n && status == STATUS_OK; i++) {
         memcpy(piece(to, shape, i), piece(from, shape, i), shape->bytes);
@@ -128,7 +121,7 @@ enum status limit_vm_readv(const struct limit_shape *shape, double *gb_per_s_out
         goto fail_socket;
     status = STATUS_LOST;
     if (read(ends[0], &from, sizeof(from)) == (ssize_t)sizeof(from)) {
-        begin_ns = now_ns();
+        begin_ns = bench_now_ns();
         status = vm_read(shape, pid, from, to);
         if (status == STATUS_OK)
             *gb_per_s_out = rate(shape, begin_ns);
@@ -217,7 +210,7 @@ enum status limit_tcp(const struct limit_shape *shape, double *gb_per_s_out)
     close(ends[1]);
     if (status != STATUS_OK)
         goto fail_child;
-    begin_ns = now_ns();
+    begin_ns = bench_now_ns();
     status = tcp_receive(shape, ends[0], ring);
     if (status == STATUS_OK)
         *gb_per_s_out = rate(shape, begin_ns);

@@ -7,18 +7,11 @@
 #include <time.h>
 #include <zmq.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
+#include "bench/now.h"
 
 #define STALL_NS (5 * NS_PER_S) /* nothing came for so long: something was lost */
 #define READS_A_TURN 256
-
-static uint64_t now_ns(void)
-{
-    const struct clock clock = clock_monotonic();
-
-    return clock_now_ns(&clock);
-}
 
 static enum status failed(struct load *load, const char *why)
 {
@@ -111,7 +104,7 @@ static enum status seen(struct load *load, uint32_t idx, uint32_t index)
     load->in_flight--;
     load->n_tokens++;
     if (load->samples && stream->sent_ns > 0)
-        samples_add(load->samples, now_ns() - stream->sent_ns);
+        samples_add(load->samples, bench_now_ns() - stream->sent_ns);
     stream->sent_ns = 0;
     if (index == 0)
         activate(load, idx);
@@ -198,7 +191,7 @@ static enum status beat(struct load *load, uint64_t now)
  * there last. */
 static enum status listen_on(struct load *load, bool may_sleep, uint64_t *heard_ns)
 {
-    const uint64_t now = now_ns();
+    const uint64_t now = bench_now_ns();
     bool any = false;
     enum status status = read_all(load, &any);
 
@@ -218,11 +211,11 @@ static enum status listen_on(struct load *load, bool may_sleep, uint64_t *heard_
 enum status load_rate(struct load *load, const struct load_shape *shape, uint64_t ns,
                       double *seconds_out)
 {
-    const uint64_t begin = now_ns();
+    const uint64_t begin = bench_now_ns();
     uint64_t heard_ns = begin;
     enum status status = STATUS_OK;
 
-    while (status == STATUS_OK && now_ns() - begin < ns) {
+    while (status == STATUS_OK && bench_now_ns() - begin < ns) {
         bool any = false;
 
         status = fill(load, shape);
@@ -232,14 +225,14 @@ enum status load_rate(struct load *load, const struct load_shape *shape, uint64_
             status = listen_on(load, !any, &heard_ns);
     }
     if (status == STATUS_OK)
-        *seconds_out = (double)(now_ns() - begin) / 1e9;
+        *seconds_out = (double)(bench_now_ns() - begin) / 1e9;
     return status;
 }
 
 /* Until every stream is open and active, and nothing is on its way. */
 static enum status settle(struct load *load, const struct load_shape *shape)
 {
-    uint64_t heard_ns = now_ns();
+    uint64_t heard_ns = bench_now_ns();
     enum status status = fill(load, shape);
 
     while (status == STATUS_OK && (load->n_active < shape->n_streams || load->in_flight > 0)) {
@@ -254,17 +247,17 @@ enum status load_latency(struct load *load, const struct load_shape *shape, uint
                          uint64_t pause_ns, uint64_t ns, struct samples *samples)
 {
     const struct timespec pause = {.tv_nsec = (long)pause_ns};
-    const uint64_t begin = now_ns();
+    const uint64_t begin = bench_now_ns();
     enum status status = settle(load, shape);
 
     load->samples = samples;
-    while (status == STATUS_OK && now_ns() - begin < ns) {
+    while (status == STATUS_OK && bench_now_ns() - begin < ns) {
         uint32_t n = load->n_active < n_step ? load->n_active : n_step;
 
         while (n-- > 0 &&
                status == STATUS_OK) { /* backwards: a stream that ends leaves its place */
             if (load->streams[load->active[n]].n_decoded > 0)
-                load->streams[load->active[n]].sent_ns = now_ns();
+                load->streams[load->active[n]].sent_ns = bench_now_ns();
             status = decode(load, n);
         }
         if (status == STATUS_OK)
@@ -279,7 +272,7 @@ enum status load_latency(struct load *load, const struct load_shape *shape, uint
 
 enum status load_quiet(struct load *load)
 {
-    uint64_t heard_ns = now_ns();
+    uint64_t heard_ns = bench_now_ns();
     enum status status = STATUS_OK;
 
     while (status == STATUS_OK && load->in_flight > 0)
@@ -289,7 +282,7 @@ enum status load_quiet(struct load *load)
 
 enum status load_drain(struct load *load)
 {
-    uint64_t heard_ns = now_ns();
+    uint64_t heard_ns = bench_now_ns();
     enum status status = STATUS_OK;
 
     while (status == STATUS_OK && load->n_open > 0) {
