@@ -59,8 +59,8 @@ void seq_append(struct engine *engine, enum seq_list list, struct seq *seq);
 void seq_unlink(struct engine *engine, enum seq_list list, struct seq *seq);
 
 /* Whether a sequence ends with this id after n_emitted others: by length, or by a stop id (then
- * *stop_out is true). Neither those nor the end ids count before
- * min_tokens: an executor does not sample them there. */
+ * *stop_out is true). Neither those nor the end ids count before min_tokens: an executor does not
+ * sample them there. */
 bool seq_ends(const struct wire_sampling *sampling, const uint32_t *eos, uint32_t n_eos,
               uint32_t n_emitted, uint32_t token, bool *stop_out);
 

@@ -5,20 +5,23 @@
  * One request here (key: request and attempt):
  *
  *   state      event               next       what happens
- *   (none)     job                 COMPUTE    blocks held for the whole prompt, or failed(FULL);
+ *   (none)     job                 COMPUTE    blocks held for the whole prompt; or failed(FULL), or
  *                                             failed(INVALID): an id outside the vocabulary
  *   COMPUTE    piece               COMPUTE    offered as soon as it is wanted
  *   COMPUTE    complete, not last  COMPUTE
  *   COMPUTE    complete, last      HELD       first token to the router and into the seal
  *   COMPUTE    first token ends it (gone)     done to the router; nothing is lent
- *   COMPUTE,   no id was left      (gone)     failed(INVALID) to the router; it would be so
- * anywhere WHOLE HELD       landed              (gone)     D has it all HELD       refused HELD a
- * newer want may come: no second prefill any        cancel, router lost, deadline  CLOSING; blocks
- * stay until nothing can read them CLOSING    closed              (gone) (none)     job, peer 0
- * WHOLE      computed here to its end; nothing is lent WHOLE      complete            WHOLE token
- * to the router WHOLE      complete, the end   (gone)     token and done to the router WHOLE pool
- * dry, youngest  (gone)     failed(YIELDED) to the router WHOLE      cancel, router lost, deadline
- * (gone) */
+ *   COMPUTE    no id was left      (gone)     failed(INVALID): it would be so anywhere
+ *   HELD       landed              (gone)     D has it all
+ *   HELD       refused             HELD       a newer want may come: no second prefill
+ *   any        cancel, router lost, deadline  CLOSING; blocks stay until nothing can read them
+ *   CLOSING    closed              (gone)
+ *   (none)     job, peer 0         WHOLE      computed here to its end; nothing is lent
+ *   WHOLE      complete            WHOLE      token to the router
+ *   WHOLE      complete, the end   (gone)     token and done to the router
+ *   WHOLE      no id was left      (gone)     failed(INVALID), as above
+ *   WHOLE      pool dry, youngest  (gone)     failed(YIELDED) to the router
+ *   WHOLE      cancel, router lost, deadline  (gone) */
 #pragma once
 
 #include "engine/exec.h"
