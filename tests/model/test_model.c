@@ -480,8 +480,9 @@ static void test_progress_and_memory(void **state)
     fixture_fini(&fixture);
 }
 
-/* Each allocation fails once: a sentence, and nothing is left. TOO_BIG is the arena of names, which
- * cannot tell its limit from the heap's end. */
+/* From the n-th on every allocation of base/mem.h fails, for each n: a sentence, and nothing is
+ * left. (The device's own memory comes from the system and does not fail here.) TOO_BIG is the
+ * arena of names, which cannot tell its limit from the heap's end. */
 static void test_no_memory(void **state)
 {
     struct fixture fixture;
