@@ -90,7 +90,7 @@ static size_t trim(const char **at, size_t len)
 static enum status take_line(const struct reader *reader, const char *line, size_t len)
 {
     const char *colon, *key;
-    size_t name_len;
+    size_t name_len, key_len;
 
     len = trim(&line, len);
     if (len == 0 || line[0] == '#')
@@ -104,7 +104,8 @@ static enum status take_line(const struct reader *reader, const char *line, size
                       "'.' and '@'",
                       sizeof(reader->keys->at[0].name) - 1);
     key = colon + 1;
-    return add(reader, line, name_len, key, trim(&key, len - name_len - 1));
+    key_len = trim(&key, len - name_len - 1);
+    return add(reader, line, name_len, key, key_len);
 }
 
 static enum status take_file(struct reader *reader, char *text, size_t len)

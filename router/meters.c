@@ -49,8 +49,10 @@ static const struct {
     [H_PREFILL_QUEUE] =
         ROW(fine_bounds, "baton_prefill_queue_seconds", "Waiting at the prefill node."),
     [H_PREFILL] = ROW(fine_bounds, "baton_prefill_seconds", "Computing the prompt."),
-    [H_TRANSFER] = ROW(fine_bounds, "baton_transfer_seconds",
-                       "Moving the prompt's KV to the decode node, largely beside the prefill."),
+    [H_TRANSFER] =
+        ROW(fine_bounds, "baton_transfer_seconds",
+            "Moving the prompt's KV to the decode node, largely beside the prefill. Like the "
+            "stages after it: of answers that end there, at no stop string."),
     [H_DECODE_QUEUE] = ROW(fine_bounds, "baton_decode_queue_seconds",
                            "Waiting at the decode node for a place in the batch."),
     [H_DECODE] = ROW(fine_bounds, "baton_decode_seconds",
