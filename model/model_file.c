@@ -10,19 +10,40 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "model/git_lfs.h"
+
+/* A link whose target is missing is not the same as no file: what may be absent is then broken. */
+static enum status open_failed(const char *path, int why, struct model_error *error)
+{
+    char target[MODEL_PATH_MAX];
+    const ssize_t len = why == ENOENT ? readlink(path, target, sizeof(target) - 1) : -1;
+
+    if (len > 0) {
+        target[len] = '\0';
+        return model_fail(error, STATUS_IO, "%.300s: is a link to %.200s, which is not there", path,
+                          target);
+    }
+    return model_fail(error, why == ENOENT ? STATUS_NOT_FOUND : STATUS_IO,
+                      "%.300s: cannot be opened: %s", path, strerror(why));
+}
 
 static enum status open_regular(const char *path, struct model_error *error, int *fd, size_t *len)
 {
+    char start[sizeof(GIT_LFS_START) - 1];
     struct stat info;
     /* O_NONBLOCK: a pipe in the folder must not stop us in open itself. */
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (file < 0)
-        return model_fail(error, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO,
-                          "%.300s: cannot be opened: %s", path, strerror(errno));
+        return open_failed(path, errno, error);
     if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
         close(file);
         return model_fail(error, STATUS_INVALID, "%.300s: is no regular file", path);
+    }
+    if (pread(file, start, sizeof(start), 0) == (ssize_t)sizeof(start) &&
+        git_lfs_is_pointer(start, sizeof(start))) {
+        close(file);
+        return model_fail(error, STATUS_MALFORMED, "%.300s: " GIT_LFS_ADVICE, path);
     }
     *fd = file;
     *len = (size_t)info.st_size;

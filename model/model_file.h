@@ -20,7 +20,7 @@ struct model_map {
     size_t len;
 };
 
-/* NOT_FOUND, IO, INVALID (no regular file), each with a sentence. */
+/* NOT_FOUND, IO, INVALID (no regular file), MALFORMED (a Git LFS pointer), each with a sentence. */
 enum status model_map_open(const char *path, struct model_error *error, struct model_map *out);
 /* A zeroed one is nothing. */
 void model_map_close(struct model_map *map);

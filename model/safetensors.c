@@ -333,15 +333,19 @@ static enum status open_shard(struct safetensors *st, const char *folder, uint32
 {
     struct st_source source = {.file = file};
     const uint32_t first = st->list.n;
+    struct model_error why = {""};
     char path[MODEL_PATH_MAX];
     enum status status = model_path_join(folder, at[0].file, error, path);
 
     if (status != STATUS_OK)
         return status;
     st->files[file].name = at[0].file;
-    status = model_map_open(path, error, &st->files[file].map);
+    status = model_map_open(path, &why, &st->files[file].map);
+    if (status == STATUS_NOT_FOUND || status == STATUS_IO)
+        return model_fail(error, status, "%.600s; %s names it%s", why.text, SAFETENSORS_INDEX_NAME,
+                          status == STATUS_NOT_FOUND ? ": download it" : "");
     if (status != STATUS_OK)
-        return status;
+        return model_fail(error, status, "%s", why.text);
     source.path = path;
     source.bytes = st->files[file].map.bytes;
     source.len = st->files[file].map.len;
@@ -392,6 +396,14 @@ static enum status open_index(struct safetensors *st, const char *folder, const 
 
 /* --- opening --- */
 
+/* A link that leads nowhere is there too: opening it says so. */
+static bool is_named(const char *path)
+{
+    struct stat info;
+
+    return lstat(path, &info) == 0;
+}
+
 static enum status open_folder(struct safetensors *st, const char *folder,
                                struct model_error *error)
 {
@@ -400,12 +412,12 @@ static enum status open_folder(struct safetensors *st, const char *folder,
 
     if (status != STATUS_OK)
         return status;
-    if (access(path, F_OK) == 0)
+    if (is_named(path))
         return open_one(st, path, error);
     status = model_path_join(folder, SAFETENSORS_INDEX_NAME, error, path);
     if (status != STATUS_OK)
         return status;
-    if (access(path, F_OK) == 0)
+    if (is_named(path))
         return open_index(st, folder, path, error);
     return model_fail(error, STATUS_NOT_FOUND,
                       "%.300s: has neither %s nor %s; weights in other formats (.bin, .gguf) are "

@@ -156,7 +156,8 @@ static enum status check_span(const struct reader *r, struct safetensors_tensor 
     if (span[0] > span[1] || span[1] > r->data_bytes)
         return model_fail(r->error, STATUS_MALFORMED,
                           "%.300s: tensor '%.100s': data_offsets %" PRIu64 " to %" PRIu64
-                          " are not in the file's %" PRIu64 " bytes of data (is it truncated?)",
+                          " are not in the file's %" PRIu64
+                          " bytes of data: is it truncated? Then download it again",
                           path, name, span[0], span[1], r->data_bytes);
     if (span[1] - span[0] != bytes)
         return model_fail(r->error, STATUS_MALFORMED,
@@ -311,9 +312,11 @@ static enum status begin(struct reader *r)
     uint64_t len = 0;
 
     if (source->len < LENGTH_BYTES)
-        return model_fail(r->error, STATUS_MALFORMED,
-                          "%.300s: has %zu bytes; a safetensors file begins with 8 bytes of length",
-                          source->path, source->len);
+        return model_fail(
+            r->error, STATUS_MALFORMED,
+            "%.300s: has %zu bytes; a safetensors file begins with 8 bytes of length: "
+            "download it again",
+            source->path, source->len);
     for (unsigned i = 0; i < LENGTH_BYTES; i++)
         len |= (uint64_t)source->bytes[i] << (8 * i);
     if (len > SAFETENSORS_HEADER_MAX)
@@ -324,7 +327,7 @@ static enum status begin(struct reader *r)
     if (len > source->len - LENGTH_BYTES)
         return model_fail(r->error, STATUS_MALFORMED,
                           "%.300s: says that its header has %" PRIu64
-                          " bytes, but the file has %zu (is it truncated?)",
+                          " bytes, but the file has %zu: is it truncated? Then download it again",
                           source->path, len, source->len);
     r->data_at = LENGTH_BYTES + len;
     r->data_bytes = source->len - r->data_at;

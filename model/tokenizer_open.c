@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "model/git_lfs.h"
 #include "model/tok_error.h"
 #include "model/tok_model.h"
 #include "model/tok_unicode.h"
@@ -190,6 +191,13 @@ static enum status open_file(const char *path, struct tokenizer_error *error, in
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         int why = errno;
+        char target[100];
+        ssize_t n = why == ENOENT ? readlink(path, target, sizeof target - 1) : -1;
+        if (n > 0) {
+            target[n] = '\0';
+            return tok_fail(error, STATUS_IO, "%s: is a link to %s, which is not there", path,
+                            target);
+        }
         return tok_fail(error, why == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "%s: %s", path,
                         strerror(why));
     }
@@ -227,7 +235,9 @@ enum status tokenizer_open(const char *path, struct tokenizer_error *error, stru
     if (bytes == MAP_FAILED) {
         return tok_fail(error, STATUS_IO, "%s: %s", file, strerror(why));
     }
-    status = tokenizer_open_memory(bytes, len, error, out);
+    status = git_lfs_is_pointer(bytes, len)
+                 ? tok_fail(error, STATUS_MALFORMED, "%s: " GIT_LFS_ADVICE, file)
+                 : tokenizer_open_memory(bytes, len, error, out);
     munmap(bytes, len);
     return status;
 }

@@ -113,7 +113,8 @@ static const struct bad bad_headers[] = {
     {"{\"a\":" T("F32", "[01]", "0", "4") "}", 4, STATUS_MALFORMED, "integer without sign"},
     {"{\"a\":" T("F32", "[1,1,1,1,1]", "0", "4") "}", 4, STATUS_MALFORMED, "more than 4 numbers"},
     {"{\"a\":" T("F32", "[1]", "4", "0") "}", 4, STATUS_MALFORMED, "4 to 0 are not in"},
-    {"{\"a\":" T("F32", "[1]", "0", "4") "}", 3, STATUS_MALFORMED, "is it truncated?"},
+    {"{\"a\":" T("F32", "[1]", "0", "4") "}", 3, STATUS_MALFORMED,
+     "is it truncated? Then download it again"},
     {"{\"a\":" T("F32", "[1]", "18446744073709551612", "0") "}", 4, STATUS_MALFORMED, "not in"},
     {"{\"a\":" T("F32", "[1]", "0", "4") "}   ", 5, STATUS_MALFORMED, "end at byte 4 of 5"},
     {"{}", 5, STATUS_MALFORMED, "has no tensor, but 5 bytes of data"},
@@ -251,7 +252,9 @@ static void test_bad_shards(void **state)
         {"\"a\":\"m-1.safetensors\",\"a\":\"m-1.safetensors\",\"b\":\"m-1.safetensors\","
          "\"c\":\"m-2.safetensors\"",
          "'a'"},
-        {"\"a\":\"m-3.safetensors\"", "m-3.safetensors: cannot be opened"},
+        {"\"a\":\"m-3.safetensors\"",
+         "m-3.safetensors: cannot be opened: No such file or directory; "
+         "model.safetensors.index.json names it: download it"},
         {"\"a\":\"../m-1.safetensors\"", "in the same folder"},
         {"\"a\":\".safetensors\"", "in the same folder"},
         {"\"a\":\"/dev/zero\"", "in the same folder"},
@@ -261,6 +264,7 @@ static void test_bad_shards(void **state)
     struct fixture fixture;
     struct model_error error;
     struct safetensors *st = NULL;
+    char path[256];
 
     (void)state;
     fixture_init(&fixture);
@@ -281,6 +285,17 @@ static void test_bad_shards(void **state)
     fixture_init(&fixture);
     assert_int_equal(safetensors_open(fixture.folder, &error, &st), STATUS_NOT_FOUND);
     assert_non_null(strstr(error.text, "has neither model.safetensors nor"));
+    /* What a download that was not finished leaves. */
+    snprintf(path, sizeof(path), "%s", fixture_path(&fixture, "model.safetensors"));
+    assert_int_equal(symlink("../../blobs/1234", path), 0);
+    assert_int_equal(safetensors_open(fixture.folder, &error, &st), STATUS_IO);
+    assert_non_null(strstr(error.text, "model.safetensors: is a link to ../../blobs/1234, which"));
+    assert_int_equal(unlink(path), 0);
+    fixture_write_text(&fixture, "model.safetensors",
+                       "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n");
+    assert_int_equal(safetensors_open(fixture.folder, &error, &st), STATUS_MALFORMED);
+    assert_non_null(strstr(error.text, "model.safetensors: is a Git LFS pointer, not the file: run"
+                                       " git lfs pull"));
     fixture_fini(&fixture);
     assert_int_equal(mem_live(), 0);
 }
