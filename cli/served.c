@@ -9,12 +9,16 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/chat_template.h"
 #include "cli/machine.h"
+#include "kernels/device.h"
 #include "model/model.h"
 #include "model/safetensors.h"
 #include "model/tensors.h"
+#include "model/tokenizer.h"
 
 #define DEMO_NAME "demo"
+#define TABLES_MAX 16
 
 /* ---- where it is ---- */
 
@@ -56,19 +60,31 @@ static enum status find_demo(struct served *served, char *why)
         binary, places[0], binary, places[1]);
 }
 
-/* A path in the file is relative to the file, elsewhere to the working directory. */
+/* A path in the file is relative to the file, elsewhere to the working directory; whole, as a
+ * sentence should show it. */
+static void whole_path(const struct fleet *fleet, const char *word, char *path, size_t room)
+{
+    const char *slash = strrchr(fleet->path, '/');
+    const bool beside = slash && cfg_origin(fleet->cfg, "model") == CFG_FROM_FILE;
+    char folder[PATH_MAX] = "";
+    char *here = NULL;
+
+    if (word[0] != '/' && beside)
+        snprintf(folder, sizeof(folder), "%.*s", (int)(slash - fleet->path + 1), fleet->path);
+    if (word[0] != '/' && folder[0] != '/')
+        here = getcwd(NULL, 0);
+    snprintf(path, room, "%s%s%s%s", here ? here : "", here ? "/" : "", folder, word);
+    free(here); /* the C library's */
+}
+
 static enum status find_folder(struct served *served, const struct fleet *fleet, const char *word,
                                char *why)
 {
-    const char *slash = strrchr(fleet->path, '/');
     const char *const place = cfg_origin_text(fleet->cfg, "model");
-    char path[2 * PATH_MAX];
+    char path[3 * PATH_MAX];
     struct stat at;
 
-    if (word[0] == '/' || !slash || cfg_origin(fleet->cfg, "model") != CFG_FROM_FILE)
-        snprintf(path, sizeof(path), "%s", word);
-    else
-        snprintf(path, sizeof(path), "%.*s/%s", (int)(slash - fleet->path), fleet->path, word);
+    whole_path(fleet, word, path, sizeof(path));
     if (!realpath(path, served->path) || stat(served->path, &at) != 0)
         return fleet_refuse(
             why,
@@ -90,18 +106,35 @@ static enum status find_folder(struct served *served, const struct fleet *fleet,
     return STATUS_OK;
 }
 
-/* What clients call it: as told, else the last part of the path. */
+/* The last part of a path: its name and, in *len, how long that is. */
+static const char *last_part(const char *path, size_t *len)
+{
+    size_t end = strlen(path), begin;
+
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    for (begin = end; begin > 0 && path[begin - 1] != '/'; begin--)
+        ;
+    *len = end - begin;
+    return path + begin;
+}
+
+/* What clients call it: as told, else the last part of the path as it was given. A link is called
+ * by its own name; "." and ".." say nothing, there it is the folder's. */
 static enum status choose_name(struct served *served, const struct fleet *fleet, char *why)
 {
     const char *name = cfg_str(fleet->cfg, "model_name");
-    const char *slash = strrchr(served->path, '/');
+    size_t len = strlen(name);
 
-    if (name[0] == '\0')
-        name = served->is_oracle ? "oracle" : slash ? slash + 1 : served->path;
-    if (strlen(name) > WIRE_NAME_MAX)
-        return fleet_refuse(
-            why, "the folder '%.200s' has too long a name for clients: set model_name", name);
-    snprintf(served->name, sizeof(served->name), "%.*s", WIRE_NAME_MAX, name);
+    if (len == 0)
+        name = last_part(cfg_str(fleet->cfg, "model"), &len);
+    if (len == 0 || (len <= 2 && strspn(name, ".") >= len))
+        name = last_part(served->path, &len);
+    if (len > WIRE_NAME_MAX)
+        return fleet_refuse(why,
+                            "the folder '%.*s' has too long a name for clients: set model_name",
+                            len < 200 ? (int)len : 200, name);
+    snprintf(served->name, sizeof(served->name), "%.*s", (int)len, name);
     return STATUS_OK;
 }
 
@@ -206,9 +239,11 @@ static enum status choose_blocks(struct served *served, const struct fleet *flee
 
 static enum status served_fill(struct served *served, const struct fleet *fleet, char *why)
 {
+    static const char *const tables[] = {"auto", "scalar", "avx2", "avx512", "avx512bf16", "neon"};
     const char *word = cfg_str(fleet->cfg, "model");
     enum status status = STATUS_OK;
 
+    served->table = tables[cfg_enum(fleet->cfg, "engine.table")];
     served->is_oracle = strcmp(word, "oracle") == 0;
     served->dtype = cfg_enum(fleet->cfg, "engine.dtype") == OPTIONS_BFLOAT16 ? OP_BF16 : OP_F32;
     if (!served->is_oracle && strcmp(word, DEMO_NAME) == 0)
@@ -274,18 +309,66 @@ static enum status add_elements(void *ctx, const struct model_tensor *tensor)
     return STATUS_OK;
 }
 
+/* Whether this machine can compute as engine.table says. */
+static enum status check_table(const struct served *served, char *why)
+{
+    const char *names[TABLES_MAX];
+    char list[200] = "auto";
+    size_t n = device_tables(names, TABLES_MAX), len = strlen(list);
+
+    if (strcmp(served->table, "auto") == 0)
+        return STATUS_OK;
+    for (size_t i = 0; i < n && i < TABLES_MAX; i++) {
+        if (strcmp(served->table, names[i]) == 0)
+            return STATUS_OK;
+        len += (size_t)snprintf(list + len, sizeof(list) - len, ", %.20s", names[i]);
+        if (len >= sizeof(list))
+            break;
+    }
+    return fleet_refuse(
+        why, "engine.table is %s, which this machine or this build has not: there are %s",
+        served->table, list);
+}
+
 static enum status check_tokenizer(const struct served *served, char *why)
 {
     char path[PATH_MAX + 16];
+    struct tokenizer_error error = {""};
+    struct tokenizer *tok;
+    struct stat at;
+    enum status status;
 
     snprintf(path, sizeof(path), "%s/tokenizer.json", served->path);
-    if (access(path, R_OK) == 0)
-        return STATUS_OK;
-    return fleet_refuse(
-        why,
-        "%s: %s: a router turns text into tokens with it (baton make-model --tokenizer "
-        "FOLDER copies another checkpoint's)",
-        path, strerror(errno));
+    if (lstat(path, &at) != 0)
+        return fleet_refuse(why,
+                            "%s: %s: a router turns text into tokens with it (baton make-model "
+                            "--tokenizer FOLDER copies another checkpoint's)",
+                            path, strerror(errno));
+    status = tokenizer_open(path, &error, &tok);
+    if (status != STATUS_OK)
+        return fleet_refuse(why, "%s: %s", served->path,
+                            error.text[0] ? error.text : status_text(status));
+    tokenizer_close(tok);
+    return STATUS_OK;
+}
+
+/* None is good: such a model takes texts, not chats. */
+static enum status check_template(const struct served *served, char *why)
+{
+    char sentence[CHAT_TEMPLATE_WHY_MAX];
+    struct template *tmpl = NULL;
+    struct chat_template chat;
+    enum status status = chat_template_read(served->path, &chat, sentence);
+
+    if (status != STATUS_OK)
+        return fleet_refuse(why, "%s", sentence);
+    if (buf_len(&chat.source) > 0)
+        status = chat_template_compile(&chat.source, &tmpl, sentence);
+    if (status != STATUS_OK)
+        status = fleet_refuse(why, "%.600s: %.500s", served->path, sentence);
+    template_destroy(tmpl);
+    chat_template_fini(&chat);
+    return status;
 }
 
 static enum status check_memory(const struct served *served, uint32_t n_workers, char *why)
@@ -318,9 +401,13 @@ enum status served_check(const struct served *served, uint32_t n_workers, uint32
     if (served->is_oracle)
         return STATUS_OK;
     if (n_workers > 0)
+        status = check_table(served, why);
+    if (status == STATUS_OK && n_workers > 0)
         status = check_weights(served, why);
     if (status == STATUS_OK && n_routers > 0)
         status = check_tokenizer(served, why);
+    if (status == STATUS_OK && n_routers > 0)
+        status = check_template(served, why);
     if (status == STATUS_OK && n_workers > 0)
         status = check_memory(served, n_workers, why);
     return status;

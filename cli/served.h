@@ -11,6 +11,7 @@ struct served {
     bool is_oracle;
     char path[PATH_MAX];          /* the checkpoint's folder; "" for the oracle */
     char name[WIRE_NAME_MAX + 1]; /* what clients call it */
+    const char *table;            /* of the kernels: "auto" or a name */
     enum op_dtype dtype;          /* of weights, activations and KV */
     struct model_config config;   /* of a checkpoint */
     struct model_generation generation;
@@ -26,9 +27,9 @@ enum status served_open(const struct fleet *fleet, struct served **out, char why
 /* NULL is nothing. */
 void served_close(struct served *served);
 
-/* What `baton up` and `check-config` look at before any node starts: for workers the headers of the
- * weights' files, and whether the memory of this machine holds so many; for routers whether a
- * tokenizer is there. A machine needs only what its own nodes use. */
+/* What `baton up` and `check-config` look at before any node starts: for workers the kernels, the
+ * headers of the weights' files, and whether the memory of this machine holds so many; for routers
+ * the tokenizer and the chat template. A machine needs only what its own nodes use. */
 enum status served_check(const struct served *served, uint32_t n_workers, uint32_t n_routers,
                          char why[FLEET_WHY_MAX]);
 

@@ -98,7 +98,6 @@ static bool is_as_served(const struct served *served, const struct model_config 
 
 static enum status load(struct process *process, struct worker_model *model)
 {
-    static const char *const tables[] = {"auto", "scalar", "avx2", "avx512", "avx512bf16", "neon"};
     const struct clock clock = clock_monotonic();
     const struct served *served = process->served;
     struct progress progress = {.clock = &clock, .said_ns = clock_now_ns(&clock)};
@@ -107,8 +106,7 @@ static enum status load(struct process *process, struct worker_model *model)
     const struct model_open_args args = {.path = served->path,
                                          .dtype = served->dtype,
                                          .len_max = served->len_max,
-                                         .table =
-                                             tables[cfg_enum(process->fleet->cfg, "engine.table")],
+                                         .table = served->table,
                                          .n_threads = process->n_threads,
                                          .pin = process->pin,
                                          .progress = on_progress,

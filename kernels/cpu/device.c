@@ -68,9 +68,21 @@ size_t device_tables(const char **names, size_t max)
     return n;
 }
 
+/* ", scalar, avx2": those that can be had. */
+static void put_tables(char *out, size_t room)
+{
+    size_t len = 0;
+
+    out[0] = '\0';
+    for (uint32_t i = 0; i < cpu_n_tables && len < room; i++)
+        if (cpu_tables[i].usable())
+            len += (size_t)snprintf(out + len, room - len, ", %s", cpu_tables[i].name);
+}
+
 static enum status choose_table(const char *name, const struct cpu_table **out, char *why)
 {
     const struct cpu_table *table = NULL;
+    char list[64];
 
     if (name == NULL || strcmp(name, "auto") == 0) {
         for (uint32_t i = 0; i < cpu_n_tables; i++)
@@ -80,14 +92,15 @@ static enum status choose_table(const char *name, const struct cpu_table **out, 
         return STATUS_OK;
     }
     table = find_table(name);
-    if (table == NULL) {
-        (void)snprintf(why, DEVICE_WHY_MAX, "no kernel table is called '%.40s' in this build",
-                       name);
-        return STATUS_NOT_FOUND;
-    }
-    if (!table->usable()) {
-        (void)snprintf(why, DEVICE_WHY_MAX, "this CPU cannot run the kernel table '%s'", name);
-        return STATUS_UNSUPPORTED;
+    if (table == NULL || !table->usable()) {
+        put_tables(list, sizeof(list));
+        (void)snprintf(why, DEVICE_WHY_MAX,
+                       table == NULL ? "no kernel table is called '%.40s' in this build: there are "
+                                       "auto%s"
+                                     : "this CPU cannot run the kernel table '%.40s': there are "
+                                       "auto%s",
+                       name, list);
+        return table == NULL ? STATUS_NOT_FOUND : STATUS_UNSUPPORTED;
     }
     *out = table;
     return STATUS_OK;
