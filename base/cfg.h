@@ -31,7 +31,7 @@
 enum cfg_type {
     CFG_BOOL,     /* true, false */
     CFG_INT,      /* decimal, signed 64 bits */
-    CFG_SIZE,     /* bytes: 4096, 64KiB, 8MiB, 2GiB, 1TiB; KB, MB, GB are refused as ambiguous */
+    CFG_SIZE,     /* bytes: 4096, 64KiB, 1.5GiB; kB, MB, GB, TB are powers of 1000; KB is neither */
     CFG_DURATION, /* 250ms, 3s, 10min, 2h; a bare number is refused, except 0 */
     CFG_FLOAT,    /* finite decimal */
     CFG_STRING,   /* UTF-8 */
@@ -118,6 +118,8 @@ enum status cfg_finish(const struct cfg *cfg, struct cfg_error *error);
 bool cfg_bool(const struct cfg *cfg, const char *path);
 int64_t cfg_int(const struct cfg *cfg, const char *path);
 uint64_t cfg_size(const struct cfg *cfg, const char *path);
+/* A size as CFG_SIZE has it, from anywhere: false if the text is none, *out is then as it was. */
+bool cfg_parse_size(const char *text, uint64_t *out);
 uint64_t cfg_ms(const struct cfg *cfg, const char *path);
 double cfg_float(const struct cfg *cfg, const char *path);
 /* Never NULL; the config's own memory. */

@@ -11,6 +11,9 @@
 
 #include "base/check.h"
 
+/* Six digits behind a point, so that their product with any unit fits. */
+#define FRACTION_SCALE INT64_C(1000000)
+
 struct unit {
     const char *name;
     int64_t factor;
@@ -23,6 +26,9 @@ static const struct unit size_units[] = {{"TiB", INT64_C(1) << 40},
                                          {"KiB", INT64_C(1) << 10},
                                          {"", 1},
                                          {NULL, 0}};
+/* As sizes are printed elsewhere, by this program and by others. */
+static const struct unit decimal_units[] = {
+    {"TB", INT64_C(1000000000000)}, {"GB", 1000000000}, {"MB", 1000000}, {"kB", 1000}, {NULL, 0}};
 static const struct unit duration_units[] = {
     {"h", 3600 * 1000}, {"min", 60 * 1000}, {"s", 1000}, {"ms", 1}, {NULL, 0}};
 
@@ -70,7 +76,7 @@ void cfg_expected(const struct cfg_option *option, char *out, size_t len)
 {
     static const char *const nouns[] = {[CFG_BOOL] = "true or false",
                                         [CFG_INT] = "an integer",
-                                        [CFG_SIZE] = "a size such as 4096, 64KiB or 2GiB",
+                                        [CFG_SIZE] = "a size such as 4096, 64MiB or 1.5GB",
                                         [CFG_DURATION] = "a duration such as 250ms, 3s or 10min",
                                         [CFG_FLOAT] = "a number",
                                         [CFG_STRING] = "a text",
@@ -111,9 +117,64 @@ static bool parse_int(const char *text, int64_t *out, const char **end)
     return true;
 }
 
+static const struct unit *find_unit(const struct unit *units, const char *name)
+{
+    while (units->name != NULL && strcmp(units->name, name) != 0) {
+        units++;
+    }
+    return units->name != NULL ? units : NULL;
+}
+
+/* Bytes: a whole number alone, or with a unit and up to six digits behind a point. What
+ * such a fraction makes less than a byte is cut off. */
+static bool parse_size(const char *text, int64_t *out)
+{
+    const char *end;
+    const struct unit *unit;
+    int64_t number, part = 0, scale = 1;
+    bool has_point = false;
+    if (!parse_int(text, &number, &end) || number < 0) {
+        return false;
+    }
+    if (*end == '.') {
+        has_point = true;
+        for (end++; *end >= '0' && *end <= '9'; end++) {
+            if (scale == FRACTION_SCALE) {
+                return false;
+            }
+            part = part * 10 + (*end - '0');
+            scale *= 10;
+        }
+        if (scale == 1) {
+            return false;
+        }
+    }
+    if (*end == ' ') {
+        end++;
+    }
+    unit = find_unit(size_units, end);
+    if (unit == NULL) {
+        unit = find_unit(decimal_units, end);
+    }
+    return unit != NULL && !(has_point && unit->factor == 1) &&
+           !__builtin_mul_overflow(number, unit->factor, &number) &&
+           !__builtin_add_overflow(number, part * unit->factor / scale, out);
+}
+
+bool cfg_parse_size(const char *text, uint64_t *out)
+{
+    int64_t bytes;
+    if (!parse_size(text, &bytes)) {
+        return false;
+    }
+    *out = (uint64_t)bytes;
+    return true;
+}
+
 static bool parse_units(const char *text, const struct unit *units, int64_t *out)
 {
     const char *end;
+    const struct unit *unit;
     int64_t number;
     if (!parse_int(text, &number, &end) || number < 0) {
         return false;
@@ -125,12 +186,8 @@ static bool parse_units(const char *text, const struct unit *units, int64_t *out
     if (*end == ' ') {
         end++;
     }
-    for (const struct unit *unit = units; unit->name != NULL; unit++) {
-        if (strcmp(end, unit->name) == 0) {
-            return !__builtin_mul_overflow(number, unit->factor, out);
-        }
-    }
-    return false;
+    unit = find_unit(units, end);
+    return unit != NULL && !__builtin_mul_overflow(number, unit->factor, out);
 }
 
 static bool parse_float(const char *text, double *out)
@@ -177,8 +234,7 @@ static bool parse(const struct cfg_option *option, const char *text, struct cfg_
                ((option->min == 0 && option->max == 0) ||
                 (value->as.number >= option->min && value->as.number <= option->max));
     case CFG_SIZE:
-        return parse_units(text, size_units, &value->as.number) &&
-               is_in_range(option, (double)value->as.number);
+        return parse_size(text, &value->as.number) && is_in_range(option, (double)value->as.number);
     case CFG_DURATION:
         return parse_units(text, duration_units, &value->as.number) &&
                is_in_range(option, (double)value->as.number);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cfg.h"
 #include "base/clock.h"
 #include "cli/process.h"
 #include "cli/words.h"
@@ -31,7 +32,7 @@ static const char help[] =
     "seed gives the same values, whatever the shards. Whatever fails or stops it, what\n"
     "it has written is removed.\n\n"
     "  --dtype TYPE         bf16, fp16 or fp32; else what the config says\n"
-    "  --shard-bytes N      most bytes of weights in a file, 5 GiB by default;\n"
+    "  --shard-bytes SIZE   most weights in a file (500MB, 1.5GiB), 5GiB by default;\n"
     "                       a larger tensor gets a file of its own\n"
     "  --deviation X        standard deviation of the weights; else initializer_range\n"
     "  --tokenizer FOLDER   copy the tokenizer and chat template of this checkpoint\n";
@@ -50,6 +51,15 @@ static bool read_number(const char *name, const char *text, uint64_t *out)
     }
     *out = value;
     return true;
+}
+
+static bool read_size(const char *name, const char *text, uint64_t *out)
+{
+    if (text == NULL || (cfg_parse_size(text, out) && *out > 0))
+        return true;
+    process_complain("make-model: %s is '%.40s'; a size such as 500MB, 5GB or 1.5GiB is expected",
+                     name, text);
+    return false;
 }
 
 static bool read_dtype(const char *text, struct make_model_args *args)
@@ -169,7 +179,7 @@ enum exit_code command_make_model(int n_args, char **args)
     make.tokenizer = words_value(&words, "--tokenizer");
     const char *seed = words_value(&words, "--seed");
     if (!read_number("--seed", seed, &make.seed) ||
-        !read_number("--shard-bytes", words_value(&words, "--shard-bytes"), &make.shard_bytes) ||
+        !read_size("--shard-bytes", words_value(&words, "--shard-bytes"), &make.shard_bytes) ||
         !read_dtype(words_value(&words, "--dtype"), &make) ||
         !read_deviation(words_value(&words, "--deviation"), &make))
         return EXIT_USAGE;

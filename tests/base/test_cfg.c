@@ -95,6 +95,45 @@ static void test_defaults(void **state)
     cfg_destroy(NULL);
 }
 
+/* As sizes are printed, by us and by others. */
+static void test_sizes(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t bytes; /* 0: refused */
+    } sizes[] = {{"4096", 4096},
+                 {"64KiB", 65536},
+                 {"1.5 GiB", UINT64_C(3) << 29},
+                 {"0.25MiB", 1 << 18},
+                 {"5GB", UINT64_C(5000000000)},
+                 {"2.47 GB", UINT64_C(2470000000)},
+                 {"1.000001kB", 1000},
+                 {"4.7TB", UINT64_C(4700000000000)},
+                 {"7.999999TiB", UINT64_C(8796091922696)},
+                 {"8388607.999999TiB", UINT64_C(9223372036853676296)},
+                 {"8388608TiB", 0},
+                 {"64KB", 0},
+                 {"1.5", 0},
+                 {"1.GB", 0},
+                 {".5GB", 0},
+                 {"1.0000001GB", 0},
+                 {"-1GB", 0},
+                 {"1e3kB", 0},
+                 {"5  GB", 0},
+                 {"5 gb", 0},
+                 {"", 0}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        uint64_t bytes = 0;
+
+        if (cfg_parse_size(sizes[i].text, &bytes) != (sizes[i].bytes > 0) ||
+            bytes != sizes[i].bytes) {
+            fail_msg("%s gave %llu", sizes[i].text, (unsigned long long)bytes);
+        }
+    }
+}
+
 static void test_file(void **state)
 {
     (void)state;
@@ -102,7 +141,7 @@ static void test_file(void **state)
     struct cfg_error error;
     load(cfg, "model: \"a \\u00e9 b\"\n"
               "kv:\n"
-              "  block_bytes: 2 MiB\n"
+              "  block_bytes: 2.5 MB\n"
               "  network: private\n"
               "  devices: [eth0, \"ib0\"]\n"
               "log: {json: true, level: {min: -3}}\n"
@@ -112,7 +151,7 @@ static void test_file(void **state)
               "    role: router\n"
               "  - {name: d0, role: decode, limits: {blocks: 7}}\n");
     assert_string_equal(cfg_str(cfg, "model"), "a \xc3\xa9 b");
-    assert_int_equal(cfg_size(cfg, "kv.block_bytes"), 2 << 20);
+    assert_int_equal(cfg_size(cfg, "kv.block_bytes"), 2500000);
     assert_int_equal(cfg_enum(cfg, "kv.network"), 1);
     assert_int_equal(cfg_list_count(cfg, "kv.devices"), 2);
     assert_string_equal(cfg_list_at(cfg, "kv.devices", 1), "ib0");
@@ -164,7 +203,7 @@ static void test_file_refused(void **state)
     assert_refused("log: {level: {min: 6}}\n", STATUS_INVALID,
                    "f.yaml:1:20: log.level.min: expected an integer between -5 and 5, found '6'");
     assert_refused("kv: {block_bytes: 64KB}\n", STATUS_INVALID,
-                   "f.yaml:1:19: kv.block_bytes: expected a size such as 4096, 64KiB or 2GiB "
+                   "f.yaml:1:19: kv.block_bytes: expected a size such as 4096, 64MiB or 1.5GB "
                    "between 4KiB and 1GiB, found '64KB'");
     assert_refused("kv: {network: public}\n", STATUS_INVALID,
                    "f.yaml:1:15: kv.network: expected one of loopback|private, found 'public'");
@@ -446,11 +485,17 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_file),
-        cmocka_unit_test(test_file_refused), cmocka_unit_test(test_section_refused),
-        cmocka_unit_test(test_yaml_refused), cmocka_unit_test(test_too_big),
-        cmocka_unit_test(test_env),          cmocka_unit_test(test_args),
-        cmocka_unit_test(test_precedence),   cmocka_unit_test(test_print),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_file),
+        cmocka_unit_test(test_file_refused),
+        cmocka_unit_test(test_section_refused),
+        cmocka_unit_test(test_yaml_refused),
+        cmocka_unit_test(test_too_big),
+        cmocka_unit_test(test_env),
+        cmocka_unit_test(test_args),
+        cmocka_unit_test(test_precedence),
+        cmocka_unit_test(test_print),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

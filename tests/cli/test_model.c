@@ -558,6 +558,17 @@ static void making_is_said_and_stopped(void **state)
                      0);
     assert_string_equal(err, "writing 0%\nwriting 25%\nwriting 50%\nwriting 75%\nwriting 100%\n");
     assert_int_equal(unlink(in_folder("large/model.safetensors")), 0);
+    assert_int_equal(run_once(out, err, ROOM, "make-model", "--config", in_folder("shape.json"),
+                              "--seed", "1", "--out", in_folder("split"), "--shard-bytes", "0.5MB",
+                              NULL),
+                     0);
+    assert_string_equal(err, "");
+    assert_int_equal(access(in_folder("split/model.safetensors.index.json"), F_OK), 0);
+    assert_int_equal(run_once(out, err, ROOM, "make-model", "--config", in_folder("shape.json"),
+                              "--seed", "1", "--out", in_folder("none"), "--shard-bytes", "5gb",
+                              NULL),
+                     2);
+    assert_non_null(strstr(err, "--shard-bytes is '5gb'; a size such as"));
 }
 
 int main(void)
