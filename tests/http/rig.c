@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,6 +250,7 @@ void http_rig_init(struct http_rig *rig, enum tool_style tools, const struct htt
     struct template_error error;
     char why[HTTP_WHY_MAX];
 
+    (void)signal(SIGPIPE, SIG_IGN); /* as the program does */
     memset(rig, 0, sizeof(*rig));
     rig->now_ns = NS_PER_S;
     rig->numbers = 100; /* links of nodes lie below */
