@@ -49,10 +49,25 @@ static const struct command commands[] = {
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
+/* `baton help chat` is `baton chat --help`. */
+static enum exit_code help_of(const struct command *command)
+{
+    char name[16], option[] = "--help";
+    char *args[] = {name, option, NULL};
+
+    snprintf(name, sizeof(name), "%s", command->name);
+    return command->run(1, args + 1);
+}
+
+static enum exit_code unknown(const char *name);
+
 static enum exit_code command_help(int n_args, char **args)
 {
-    (void)n_args;
-    (void)args;
+    for (size_t i = 0; n_args > 0 && i < N_COMMANDS; i++)
+        if (strcmp(args[0], commands[i].name) == 0 && commands[i].run != command_help)
+            return help_of(&commands[i]);
+    if (n_args > 0 && strcmp(args[0], "help") != 0)
+        return unknown(args[0]);
     puts("Usage: baton COMMAND [...]\n");
     for (size_t i = 0; i < N_COMMANDS; i++)
         printf("  %-14s %s\n", commands[i].name, commands[i].help);

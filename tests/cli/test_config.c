@@ -146,12 +146,15 @@ static void reference_is_the_table(void **state)
 
 static void commands(void **state)
 {
-    static const char *const names[] = {"up",     "chat",   "router",      "prefill",
-                                        "decode", "keygen", "check-config"};
+    static const char *const names[] = {"up",     "chat",   "router",       "prefill",
+                                        "decode", "keygen", "check-config", "make-model"};
 
     (void)state;
     assert_int_equal(run_once(out, err, ROOM, "chta", NULL), 2);
     assert_non_null(strstr(err, "did you mean 'chat'"));
+    assert_int_equal(run_once(out, err, ROOM, "help", "chat", NULL), 0);
+    assert_non_null(strstr(out, "Usage: baton chat "));
+    assert_int_equal(run_once(out, err, ROOM, "help", "chta", NULL), 2);
     assert_int_equal(run_once(out, err, ROOM, "version", NULL), 0);
     assert_int_equal(strncmp(out, "baton ", 6), 0);
     assert_int_equal(run_once(out, err, ROOM, "help", NULL), 0);
