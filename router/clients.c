@@ -322,6 +322,13 @@ static enum status admission(struct router *router, const struct wire_generate *
         return STATUS_INVALID;
     if ((status = answer_text_check(in, text)) != STATUS_OK)
         return status;
+    if (in->fit && len_max > 0 && prompt->n + 1 > len_max) {
+        snprintf(text, WIRE_ERROR_MAX,
+                 "the prompt has %zu tokens, and prompt and answer together at most %u in this "
+                 "fleet: shorten it",
+                 prompt->n, len_max);
+        return STATUS_TOO_BIG;
+    }
     if (len_max > 0 && prompt->n + sampling->max_tokens > len_max) {
         snprintf(text, WIRE_ERROR_MAX,
                  "prompt of %zu tokens and max_tokens %u are over this fleet's longest sequence, "
