@@ -201,8 +201,11 @@ enum status chat_template_compile(const struct buf *source, struct template **ou
         template_compile((const char *)buf_data(source), buf_len(source), &error, out);
 
     if (status != STATUS_OK)
-        snprintf(why, CHAT_TEMPLATE_WHY_MAX, "chat template, line %u: %s", (unsigned)error.line,
-                 error.text[0] ? error.text : status_text(status));
+        snprintf(why, CHAT_TEMPLATE_WHY_MAX,
+                 "chat template, line %u: %.600s To serve the model without chats (baton chat "
+                 "--raw, /v1/completions) remove " TEMPLATE_NAME
+                 ", or chat_template from " CONFIG_NAME,
+                 (unsigned)error.line, error.text[0] ? error.text : status_text(status));
     return status;
 }
 

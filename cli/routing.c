@@ -130,14 +130,34 @@ static enum status open_template(struct routing *routing, const char *folder)
         return status;
     }
     if (buf_len(&routing->chat.source) == 0) {
-        LOG_WARN("router", "the model has no chat template: it takes texts, not chats",
-                 log_str("folder", folder));
+        LOG_WARN(
+            "router",
+            "the model has no chat template: it takes texts (baton chat --raw, /v1/completions), "
+            "not chats",
+            log_str("folder", folder));
         return STATUS_OK;
     }
     status = chat_template_compile(&routing->chat.source, &routing->tmpl, why);
     if (status != STATUS_OK)
         process_complain("%s: %s", folder, why);
     return status;
+}
+
+/* A tokenizer may have fewer ids than the model has rows: vocabularies are padded to round numbers.
+ * More than that, or more ids than rows, and it is likely to be another model's. */
+static void compare_vocabularies(const struct routing *routing)
+{
+    const uint32_t n_ids = tokenizer_n_ids(routing->tok), vocab = routing->process->served->vocab;
+
+    if (n_ids > vocab)
+        LOG_WARN("router",
+                 "the tokenizer has ids that the model does not know: is it another model's?",
+                 log_u64("ids", n_ids), log_u64("vocabulary", vocab));
+    else if (vocab - n_ids > PADDING_MAX)
+        LOG_WARN("router",
+                 "the tokenizer has far fewer ids than the model: is it another model's? Tokens "
+                 "that it does not know have no text",
+                 log_u64("ids", n_ids), log_u64("vocabulary", vocab));
 }
 
 static enum status open_text(struct routing *routing)
@@ -155,6 +175,7 @@ static enum status open_text(struct routing *routing)
         process_complain("%s: %s", served->path, error.text[0] ? error.text : status_text(status));
         return status;
     }
+    compare_vocabularies(routing);
     return open_template(routing, served->path);
 }
 

@@ -93,7 +93,9 @@ enum status prompt_render(const struct prompt_reader *reader, int64_t now_unix_s
     enum status status;
 
     if (!reader->tmpl) {
-        snprintf(why, WIRE_ERROR_MAX, "this model has no chat template: send text or tokens");
+        snprintf(why, WIRE_ERROR_MAX,
+                 "this model has no chat template: send it a text (over HTTP POST /v1/completions, "
+                 "with baton chat --raw) or tokens");
         return STATUS_INVALID;
     }
     status = template_render(reader->tmpl, vars, &options, &error, out);

@@ -207,7 +207,7 @@ static void templates_refuse_with_their_words(void **state)
     assert_refused(STATUS_INVALID, "message 0 of the chat is not UTF-8");
     again(without_chat);
     ask_chat(1, (const char *const[]){"a"}, (const char *const[]){"c"});
-    assert_refused(STATUS_INVALID, "this model has no chat template: send text or tokens");
+    assert_refused(STATUS_INVALID, "this model has no chat template: send it a text");
     open_template("a\n{{ 1 // 0 }}");
     again(with_chat);
     ask_chat(1, (const char *const[]){"a"}, (const char *const[]){"c"});
