@@ -1,6 +1,8 @@
 /* `baton chat`: one question, or a conversation, and the answers as they come, through libbaton
  * like any other client. What is said goes as messages of a chat, which the router puts into the
  * model's template; --raw sends the text as it is. */
+#include "cli/chat.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,60 +13,32 @@
 #include "base/mem.h"
 #include "cli/allow.h"
 #include "cli/commands.h"
-#include "cli/ledger.h"
+#include "cli/fleet.h"
 #include "cli/process.h"
 #include "cli/words.h"
-#include "clients/c/baton.h"
 
-#define PROMPT_MAX (4u << 20)
-#define LINE_MAX_BYTES (64u << 10) /* one question of a conversation */
-#define TURNS_MAX 512u             /* of a conversation: then it starts anew */
 #define WAIT_DEFAULT_S 5
-#define PATIENCE_AFTER_CANCEL_MS 3000
+#define TOKENS_DEFAULT 256
 
 static const char help[] =
     "Usage: baton chat --config FLEET.yaml [OPTION ...] [PROMPT]\n\n"
     "Asks the fleet and prints the answer as it comes. Without PROMPT it is read from\n"
-    "stdin; on a terminal that is a conversation: Ctrl-C cancels an answer, Ctrl-D\n"
-    "ends.\n\n"
+    "stdin; on a terminal that is a conversation: Ctrl-C stops an answer, Ctrl-D\n"
+    "ends, /help tells more.\n\n"
     "  --config FILE      the fleet file: where the router is, and the keys\n"
     "  --connect ADDRESS  another address than the file's, host:port\n"
     "  --wait S           how long to wait for the router (5)\n"
     "  --system TEXT      said to the model before all else\n"
     "  --raw              send the text as it is, without the model's chat template\n"
-    "  --tokens N         longest answer in tokens (256)\n"
-    "  --temperature T    0: always the likeliest token. Else, with top-p and so on,\n"
-    "                     what generation_config.json of the model says, if the model\n"
-    "                     is on this machine and made for sampling; else 0\n"
+    "  --tokens N         longest answer in tokens (256, or what the prompt leaves)\n"
+    "  --temperature T    0: always the likeliest token. Not given: as the model's\n"
+    "                     generation_config.json has it, as top-p and so on; 0 where\n"
+    "                     that does not say do_sample\n"
     "  --seed N           the same seed gives the same answer; else one is drawn\n"
     "  --ignore-eos       go on to --tokens, whatever the model says\n"
-    "  --ledger           show afterwards where the time went\n"
+    "  -v                 show afterwards the seed, and the identity of the numbers\n"
+    "  --ledger           the same, and where the time went\n"
     "  --insecure         the fleet runs without keys\n";
-
-struct chat {
-    const char *config;
-    const char *connect;
-    bool ledger, raw, talk; /* talk: a conversation on a terminal */
-    int wait_ms;
-    char *prompt; /* of one question, or the line of a conversation that was read last */
-    size_t prompt_len;
-    struct baton_turn turns[TURNS_MAX]; /* [n_turns] */
-    size_t n_turns;
-    size_t n_kept; /* of them, what a new conversation begins with: the system's words */
-    struct buf answer;
-    struct baton_request request;
-    struct keys keys;
-    char server_key[KEYS_Z85_LEN + 1];
-    char endpoint[WIRE_NAME_MAX + 1];
-};
-
-static volatile sig_atomic_t interrupted; /* the stop flag */
-
-static void on_interrupt(int signum)
-{
-    (void)signum;
-    interrupted = 1;
-}
 
 /* ---- the command line ---- */
 
@@ -100,12 +74,12 @@ static bool parse_seed(const char *text, struct baton_request *request)
 
 static bool read_stdin(struct chat *chat)
 {
-    chat->prompt = mem_alloc(PROMPT_MAX + 1);
+    chat->prompt = mem_alloc(CHAT_PROMPT_MAX + 1);
     if (!chat->prompt)
         return false;
-    chat->prompt_len = fread(chat->prompt, 1, PROMPT_MAX + 1, stdin);
-    if (chat->prompt_len > PROMPT_MAX) {
-        process_complain("the prompt is over %u bytes", PROMPT_MAX);
+    chat->prompt_len = fread(chat->prompt, 1, CHAT_PROMPT_MAX + 1, stdin);
+    if (chat->prompt_len > CHAT_PROMPT_MAX) {
+        process_complain("the prompt is over %u bytes", CHAT_PROMPT_MAX);
         return false;
     }
     return true;
@@ -117,7 +91,7 @@ static bool take_prompt(struct chat *chat, const struct words *words)
 
     if (words->n == 0 && isatty(STDIN_FILENO) == 1) {
         chat->talk = true;
-        chat->prompt = mem_alloc(LINE_MAX_BYTES);
+        chat->prompt = mem_alloc(CHAT_LINE_MAX);
         return chat->prompt != NULL;
     }
     if (words->n == 0)
@@ -142,10 +116,14 @@ static bool parse(struct chat *chat, struct words *words)
     const char *const temperature = words_value(words, "--temperature");
     const char *const seed = words_value(words, "--seed");
     const char *const system = words_value(words, "--system");
-    double wait_s = WAIT_DEFAULT_S, max_tokens = 256;
+    double wait_s = WAIT_DEFAULT_S, max_tokens = TOKENS_DEFAULT;
 
     chat->raw = words_flag(words, "--raw");
     chat->ledger = words_flag(words, "--ledger");
+    chat->verbose = words_flag(words, "-v");
+    chat->tokens_are_given = tokens != NULL;
+    chat->temperature_is_given = temperature != NULL;
+    baton_request_init(&chat->request);
     chat->request.ignore_eos = words_flag(words, "--ignore-eos");
     if (!parse_number("--wait", wait, 0, 86400, &wait_s) ||
         !parse_number("--tokens", tokens, 1, WIRE_TOKENS_MAX, &max_tokens) ||
@@ -167,27 +145,6 @@ static bool parse(struct chat *chat, struct words *words)
         return false;
     }
     return true;
-}
-
-/* How a model wants to be sampled it says itself, where its folder is at hand: a client's machine
- * need not have it. */
-static void take_generation(struct baton_request *request, const struct fleet *fleet)
-{
-    char why[FLEET_WHY_MAX];
-    struct served *served;
-
-    baton_request_init(request);
-    request->temperature = 0;
-    if (served_open(fleet, &served, why) != STATUS_OK)
-        return;
-    if (served->generation.do_sample) {
-        request->temperature = served->generation.temperature;
-        request->top_p = served->generation.top_p;
-        request->min_p = served->generation.min_p;
-        request->top_k = served->generation.top_k;
-        request->repetition_penalty = served->generation.repetition_penalty;
-    }
-    served_close(served);
 }
 
 /* ---- where to ---- */
@@ -222,191 +179,23 @@ static enum exit_code find_router(struct chat *chat, const struct fleet *fleet)
 
 /* ---- asking ---- */
 
-static void print_token(struct chat *chat, const struct baton_event *event)
-{
-    fwrite(event->text, 1, event->text_len, stdout);
-    fflush(stdout);
-    if (chat->talk)
-        (void)buf_append(&chat->answer, event->text, event->text_len);
-}
-
-static enum exit_code print_end(const struct chat *chat, const struct baton_event *event)
-{
-    putchar('\n');
-    fflush(stdout);
-    if (event->kind == BATON_FAILED && chat->talk && interrupted)
-        return EXIT_DONE;
-    if (event->kind == BATON_FAILED) {
-        process_complain("%s%s", event->text, interrupted ? " (Ctrl-C)" : "");
-        if (event->retry_ms)
-            process_complain("try again in %u ms", event->retry_ms);
-        return EXIT_FAILED;
-    }
-    if (!chat->talk)
-        fprintf(stderr, "\n%s after %u tokens, seed %llu, %s\n", event->reason, event->n_tokens,
-                (unsigned long long)event->seed, event->fingerprint);
-    if (chat->ledger)
-        ledger_print(stderr, &event->ledger);
-    return EXIT_DONE;
-}
-
-/* Follows the stream to its end, or for a while after Ctrl-C. */
-static enum exit_code follow(struct chat *chat, struct baton *baton, uint64_t stream)
-{
-    bool cancelled = false;
-    int patience_ms = PATIENCE_AFTER_CANCEL_MS;
-    struct baton_event event;
-
-    while (patience_ms > 0) {
-        const int got = baton_next(baton, &event, 100);
-
-        if (got < 0) {
-            process_complain("%s", baton_message(baton));
-            return EXIT_FAILED;
-        }
-        if (interrupted && !cancelled) {
-            cancelled = true;
-            (void)baton_cancel(baton, stream);
-        }
-        if (got == 0) {
-            patience_ms -= cancelled ? 100 : 0;
-            continue;
-        }
-        if (event.stream != stream && event.stream != 0)
-            continue; /* of an answer that was given up */
-        if (event.kind == BATON_TOKEN)
-            print_token(chat, &event);
-        else if (event.kind == BATON_DONE || event.kind == BATON_FAILED)
-            return print_end(chat, &event);
-    }
-    return EXIT_FAILED;
-}
-
-/* Waits for the router; Ctrl-C ends that too. */
-static int await_router(const struct chat *chat, struct baton *baton)
-{
-    int result = BATON_UNREACHABLE;
-
-    for (int left_ms = chat->wait_ms; result == BATON_UNREACHABLE && !interrupted; left_ms -= 250) {
-        result = baton_wait(baton, left_ms < 250 ? left_ms : 250);
-        if (left_ms <= 250)
-            break;
-    }
-    return result;
-}
-
-/* One question: what the request holds now. */
-static enum exit_code ask(struct chat *chat, struct baton *baton)
-{
-    int result = await_router(chat, baton);
-    uint64_t stream;
-
-    if (result == BATON_OK && !interrupted)
-        result = baton_generate(baton, &chat->request, &stream);
-    if (result == BATON_OK && !interrupted)
-        return follow(chat, baton, stream);
-    if (interrupted) {
-        process_complain("interrupted");
-        return EXIT_FAILED;
-    }
-    if (result != BATON_UNREACHABLE) {
-        process_complain("%s", baton_message(baton));
-        return EXIT_FAILED;
-    }
-    process_complain("no router answers at %s within %d ms. Is the fleet up? Start it with\n"
-                     "  baton up %s\n"
-                     "If it is up, this file may name another address or other keys than its.",
-                     chat->endpoint, chat->wait_ms, chat->config);
-    return EXIT_UNREACHABLE;
-}
-
 static enum exit_code ask_once(struct chat *chat, struct baton *baton)
 {
+    const enum exit_code code = chat_meet(chat, baton);
+
+    if (code != EXIT_DONE)
+        return code;
+    chat->request.fit = !chat->tokens_are_given;
     if (chat->raw) {
         chat->request.text = chat->prompt;
         chat->request.text_len = chat->prompt_len;
-        return ask(chat, baton);
+        return chat_ask(chat, baton);
     }
     chat->turns[chat->n_turns++] = (struct baton_turn){
         .role = "user", .content = chat->prompt, .content_len = chat->prompt_len};
     chat->request.messages = chat->turns;
     chat->request.n_messages = chat->n_turns;
-    return ask(chat, baton);
-}
-
-/* ---- a conversation ---- */
-
-/* Forgets the turns from `n` on. */
-static void forget(struct chat *chat, size_t n)
-{
-    while (chat->n_turns > n)
-        mem_free((char *)chat->turns[--chat->n_turns].content);
-}
-
-static bool remember(struct chat *chat, const char *role, const char *text)
-{
-    char *copy = mem_strdup(text);
-
-    if (copy)
-        chat->turns[chat->n_turns++] = (struct baton_turn){.role = role, .content = copy};
-    return copy != NULL;
-}
-
-/* The next line that is not empty, without its end; false at the end of the input. */
-static bool read_line(struct chat *chat)
-{
-    for (;;) {
-        interrupted = 0;
-        fputs("> ", stdout);
-        fflush(stdout);
-        errno = 0;
-        if (!fgets(chat->prompt, LINE_MAX_BYTES, stdin)) {
-            putchar('\n');
-            if (errno != EINTR)
-                return false;
-            clearerr(stdin); /* Ctrl-C: the line is given up */
-            continue;
-        }
-        chat->prompt[strcspn(chat->prompt, "\n")] = '\0';
-        if (chat->prompt[strspn(chat->prompt, " \t\r")] != '\0')
-            return true;
-    }
-}
-
-/* The question goes with all that was said before; what fails was not said. */
-static enum exit_code ask_on(struct chat *chat, struct baton *baton)
-{
-    const size_t before = chat->n_turns;
-    enum exit_code code = EXIT_FAILED;
-
-    buf_clear(&chat->answer);
-    if (chat->raw) {
-        chat->request.text = chat->prompt;
-        return ask(chat, baton);
-    }
-    if (remember(chat, "user", chat->prompt)) {
-        chat->request.messages = chat->turns;
-        chat->request.n_messages = chat->n_turns;
-        code = ask(chat, baton);
-    }
-    if (code != EXIT_DONE || !remember(chat, "assistant", buf_text(&chat->answer)))
-        forget(chat, before);
-    if (chat->n_turns > chat->n_kept &&
-        (chat->n_turns + 2 > TURNS_MAX || (code == EXIT_FAILED && !interrupted))) {
-        forget(chat, chat->n_kept);
-        fputs("(the conversation starts anew)\n", stderr);
-    }
-    return code;
-}
-
-static enum exit_code talk(struct chat *chat, struct baton *baton)
-{
-    enum exit_code code = EXIT_DONE;
-
-    while (code != EXIT_UNREACHABLE && read_line(chat))
-        code = ask_on(chat, baton);
-    forget(chat, chat->n_kept);
-    return code == EXIT_UNREACHABLE ? code : EXIT_DONE;
+    return chat_ask(chat, baton);
 }
 
 /* ---- the command ---- */
@@ -427,7 +216,7 @@ static enum exit_code connect_and_ask(struct chat *chat)
         baton_close(baton);
         return EXIT_UNREACHABLE;
     }
-    code = chat->talk ? talk(chat, baton) : ask_once(chat, baton);
+    code = chat->talk ? chat_talk(chat, baton) : ask_once(chat, baton);
     baton_close(baton);
     return code;
 }
@@ -449,7 +238,6 @@ static enum exit_code chat_run(struct chat *chat, struct words *words)
         struct words left = {.at = rest, .n = n_rest};
 
         code = find_router(chat, fleet);
-        take_generation(&chat->request, fleet);
         if (code == EXIT_DONE && (!parse(chat, &left) || !take_prompt(chat, &left)))
             code = EXIT_USAGE;
         if (code == EXIT_DONE && chat->prompt_len == 0 && !chat->talk) {
@@ -467,7 +255,6 @@ static enum exit_code chat_run(struct chat *chat, struct words *words)
 enum exit_code command_chat(int n_args, char **args)
 {
     struct words words = {.at = args, .n = n_args};
-    const struct sigaction action = {.sa_handler = on_interrupt};
     struct chat *chat;
     enum exit_code code = EXIT_USAGE;
 
@@ -478,11 +265,12 @@ enum exit_code command_chat(int n_args, char **args)
     chat = mem_alloc_zero(1, sizeof(*chat));
     if (!chat)
         return EXIT_FAILED;
-    buf_init(&chat->answer, PROMPT_MAX);
+    buf_init(&chat->answer, CHAT_PROMPT_MAX);
     chat->config = words_value(&words, "--config");
     chat->connect = words_value(&words, "--connect");
     if (chat->config) {
-        sigaction(SIGINT, &action, NULL);
+        chat->is_terminal = isatty(STDERR_FILENO) == 1;
+        chat_catch_interrupts();
         signal(SIGPIPE, SIG_IGN); /* NOLINT */
         code = chat_run(chat, &words);
     } else {

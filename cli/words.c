@@ -1,6 +1,7 @@
 /* Takes options out of a list of words. */
 #include "cli/words.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void words_drop(struct words *words, int at, int n)
@@ -47,4 +48,23 @@ const char *words_option(const struct words *words)
         if (words->at[i][0] == '-' && words->at[i][1] != '\0')
             return words->at[i];
     return NULL;
+}
+
+const char *words_quote(const char *word, char *out, size_t room)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_-./:=+,@%";
+    const bool is_plain = word[0] != '\0' && word[strspn(word, plain)] == '\0';
+    size_t len = 0;
+
+    if (is_plain) {
+        snprintf(out, room, "%s", word);
+        return out;
+    }
+    len += (size_t)snprintf(out, room, "'");
+    for (const char *at = word; *at && len + 6 < room; at++)
+        len += (size_t)(*at == '\'' ? snprintf(out + len, room - len, "'\\''")
+                                    : snprintf(out + len, room - len, "%c", *at));
+    snprintf(out + len, room - len, "'");
+    return out;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct words {
     char **at; /* [n] */
@@ -15,3 +16,6 @@ bool words_flag(struct words *words, const char *name);
 const char *words_value(struct words *words, const char *name);
 /* The first word that is an option (nobody has taken it), or NULL. */
 const char *words_option(const struct words *words);
+
+/* The word as a shell takes it, in quotes where it needs them; cut where there is no room. */
+const char *words_quote(const char *word, char *out, size_t room);

@@ -82,13 +82,13 @@ const char *run_file(const char *name, const char *text)
 
 /* ---- processes ---- */
 
-static void exec_baton(char **args, int out_fd, int err_fd)
+static void exec_baton(char **args, int in_fd, int out_fd, int err_fd)
 {
     char path[4096];
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     snprintf(path, sizeof(path), "%s/baton", getenv("BATON_BUILD"));
-    dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
+    dup2(in_fd, STDIN_FILENO);
     dup2(out_fd, STDOUT_FILENO);
     dup2(err_fd, STDERR_FILENO);
     setenv("TMPDIR", folder, 1);
@@ -114,7 +114,7 @@ static struct run *start(const char *arg, va_list list)
     run->pid = fork();
     assert_true(run->pid >= 0);
     if (run->pid == 0)
-        exec_baton(args, out[1], err[1]);
+        exec_baton(args, open("/dev/null", O_RDONLY | O_CLOEXEC), out[1], err[1]);
     close(out[1]);
     close(err[1]);
     run->out.fd = out[0];
@@ -135,6 +135,47 @@ struct run *run_start(const char *arg, ...)
     return run;
 }
 
+struct run *run_start_terminal(const char *arg, ...)
+{
+    char *args[RUN_ARGS_MAX] = {(char *)"baton", (char *)arg};
+    const int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    struct run *run = calloc(1, sizeof(*run));
+    int n = 2;
+    va_list list;
+
+    va_start(list, arg);
+    while (n < RUN_ARGS_MAX - 1 && (args[n] = va_arg(list, char *)) != NULL)
+        n++;
+    va_end(list);
+    run_folder();
+    assert_non_null(run);
+    assert_true(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+    run->pid = fork();
+    assert_true(run->pid >= 0);
+    if (run->pid == 0) {
+        int fd;
+
+        setsid(); /* the terminal that is opened next is its own: Ctrl-C goes to it */
+        fd = open(ptsname(terminal), O_RDWR);
+        exec_baton(args, fd, fd, fd);
+    }
+    run->out.fd = terminal;
+    run->err.fd = -1;
+    fcntl(terminal, F_SETFL, O_NONBLOCK);
+    return run;
+}
+
+void run_type(struct run *run, const char *text)
+{
+    assert_int_equal(write(run->out.fd, text, strlen(text)), strlen(text));
+}
+
+void run_forget(struct run *run)
+{
+    run->out.len = run->err.len = 0;
+    run->out.text[0] = run->err.text[0] = '\0';
+}
+
 /* Old text makes room: what a test waits for is new. */
 static bool pump(struct run_text *text)
 {
@@ -152,7 +193,7 @@ static bool pump(struct run_text *text)
         text->text[text->len] = '\0';
         return true;
     }
-    if (n == 0) {
+    if (n == 0 || errno == EIO) { /* the latter is the end of a terminal */
         close(text->fd);
         text->fd = -1;
     }

@@ -31,6 +31,12 @@ const char *run_file(const char *name, const char *text);
 
 /* Starts `baton` with these arguments (NULL-ended). */
 struct run *run_start(const char *arg, ...);
+/* The same on a terminal of its own: all that is printed, and what is typed, goes to `out`. */
+struct run *run_start_terminal(const char *arg, ...);
+/* Types it; a line ends with \n, \3 is Ctrl-C, \4 on an empty line Ctrl-D. */
+void run_type(struct run *run, const char *text);
+/* What has been printed until now is no more waited for. */
+void run_forget(struct run *run);
 /* Waits until the text has been printed, and gives where it stands; fails the test if the process
  * ends or the deadline passes before. */
 const char *run_await_out(struct run *run, const char *text);
