@@ -13,6 +13,8 @@
 #include "model/tokenizer.h"
 #include "router/shell.h"
 
+#define PADDING_MAX 1024u /* ids of a vocabulary that a tokenizer need not have */
+
 struct routing {
     struct process *process;
     struct tokenizer *tok;

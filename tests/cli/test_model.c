@@ -20,10 +20,12 @@
 #define ROOM (64 * 1024)
 #define PATH_ROOM 512
 #define POSITIONS "4096"
-#define CONFIG_OF(intermediate)                                                                    \
+#define CONFIG_OF(intermediate) SHAPE_OF(intermediate, "256")
+#define VOCAB_CONFIG(vocab) SHAPE_OF("64", vocab)
+#define SHAPE_OF(intermediate, vocab)                                                              \
     "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\",\"hidden_size\":256,"      \
     "\"intermediate_size\":" intermediate ",\"num_hidden_layers\":6,\"num_attention_heads\":8,"    \
-    "\"num_key_value_heads\":2,\"head_dim\":32,\"vocab_size\":256,"                                \
+    "\"num_key_value_heads\":2,\"head_dim\":32,\"vocab_size\":" vocab ","                          \
     "\"max_position_embeddings\":" POSITIONS ",\"rms_norm_eps\":1e-5,\"rope_theta\":10000.0,"      \
     "\"tie_word_embeddings\":true,\"hidden_act\":\"silu\",\"eos_token_id\":0,"                     \
     "\"torch_dtype\":\"bfloat16\"}\n"
@@ -328,6 +330,35 @@ static void no_template_no_chat(void **state)
     assert_int_equal(run_stop(up, SIGTERM), 0);
 }
 
+/* A tokenizer that is hardly this model's is served, and said. */
+static void other_vocabularies(void **state)
+{
+    static const struct {
+        const char *config, *says;
+    } cases[] = {{VOCAB_CONFIG("192"), "has ids that the model does not know"},
+                 {VOCAB_CONFIG("1281"), "has far fewer ids than the model"},
+                 {VOCAB_CONFIG("1280"), NULL}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char name[16], text[512];
+        struct run *up;
+
+        snprintf(name, sizeof(name), "vocab%zu", i);
+        (void)run_file("shape.json", cases[i].config);
+        make_model(name, "text");
+        snprintf(text, sizeof(text), "model: %s\n" NODES, name);
+        up = run_start("up", run_file("fleet.yaml", text), NULL);
+        run_await_out(up, "ready clients=");
+        if (cases[i].says)
+            run_await_err(up, cases[i].says);
+        else
+            assert_null(strstr(up->err.text, "is it another model's"));
+        assert_int_equal(run_stop(up, SIGTERM), 0);
+    }
+    (void)run_file("shape.json", CONFIG);
+}
+
 /* ---- refusals ---- */
 
 static double cpu_ms(void)
@@ -578,6 +609,7 @@ int main(void)
         cmocka_unit_test(tokens_outlive_their_node),
         cmocka_unit_test(float32_is_another_model),
         cmocka_unit_test(chats_are_templated),
+        cmocka_unit_test(other_vocabularies),
         cmocka_unit_test(no_template_no_chat),
         cmocka_unit_test(wrong_paths),
         cmocka_unit_test(paths_and_names),
