@@ -152,23 +152,47 @@ static enum status read_node(const struct fleet *fleet, const struct cfg *item,
     return STATUS_OK;
 }
 
-/* Two nodes at one address would be found only when one of them cannot start. */
+/* Whether both cannot be bound: the same address, of one machine also the same port where one of
+ * them takes it on every address. Nodes of several machines may well look the same with those. */
+static bool collide(const char *a, const char *b, bool one_machine)
+{
+    const char *a_port = strrchr(a, ':'), *b_port = strrchr(b, ':');
+
+    if (!a[0] || !b[0] || has_port_0(a) || has_port_0(b))
+        return false;
+    if (!is_wildcard(a) && !is_wildcard(b))
+        return strcmp(a, b) == 0;
+    return one_machine && strncmp(a, "tcp://", 6) == 0 && strncmp(b, "tcp://", 6) == 0 && a_port &&
+           b_port && strcmp(a_port, b_port) == 0;
+}
+
+/* What would be found only when one of two cannot start. */
+static enum status check_pair(const struct fleet_node *a, const struct fleet_node *b, char *why)
+{
+    static const char *const names[] = {"listen", "clients", "http"};
+    static const char *const others[] = {"127.0.0.1:7001", "127.0.0.1:5556", "127.0.0.1:8001"};
+    const char *const of_a[] = {a->listen, a->clients, a->http};
+    const char *const of_b[] = {b->listen, b->clients, b->http};
+
+    for (size_t i = 0; i < 3; i++)
+        for (size_t k = 0; k < (a == b ? i : 3); k++)
+            if (collide(of_a[i], of_b[k], a == b))
+                return fleet_refuse(why,
+                                    "%s: node '%s': %s: %s is also %s of '%s': give each its own "
+                                    "address, such as %s: %s",
+                                    a->where, a->name, names[i], of_a[i], names[k], b->name,
+                                    names[i], others[i]);
+    return STATUS_OK;
+}
+
 static enum status check_distinct(const struct fleet *fleet, char *why)
 {
     for (size_t i = 0; i < fleet->n_nodes; i++) {
-        for (size_t k = 0; k < i; k++) {
-            const struct fleet_node *a = &fleet->nodes[i], *b = &fleet->nodes[k];
-            const bool same =
-                (a->listen[0] && !has_port_0(a->listen) && !is_wildcard(a->listen) &&
-                 (strcmp(a->listen, b->listen) == 0 || strcmp(a->listen, b->clients) == 0)) ||
-                (a->clients[0] && !has_port_0(a->clients) && !is_wildcard(a->clients) &&
-                 (strcmp(a->clients, b->clients) == 0 || strcmp(a->clients, b->listen) == 0));
+        for (size_t k = 0; k <= i; k++) {
+            enum status status = check_pair(&fleet->nodes[i], &fleet->nodes[k], why);
 
-            if (same)
-                return fleet_refuse(
-                    why, "%s: node '%s' listens where '%s' does: give each its own address%s",
-                    a->where, a->name, b->name,
-                    a->role == OPTIONS_ROUTER ? " (clients: 127.0.0.1:5556)" : "");
+            if (status != STATUS_OK)
+                return status;
         }
     }
     return STATUS_OK;

@@ -675,9 +675,17 @@ static enum status listen_at(struct http_server *server, char why[HTTP_WHY_MAX])
         evconnlistener_new_bind(loop_base(server->loop), on_accept, server, flags, BACKLOG,
                                 (const struct sockaddr *)&address, address_len);
     if (!server->listener) {
-        snprintf(why, HTTP_WHY_MAX, "HTTP cannot listen at %.100s: %s", server->cfg.address,
-                 strerror(errno));
-        return errno == EADDRINUSE ? STATUS_EXISTS : errno == EACCES ? STATUS_DENIED : STATUS_IO;
+        const int error = errno;
+
+        if (error == EADDRINUSE)
+            snprintf(why, HTTP_WHY_MAX,
+                     "Cannot listen for HTTP at %.100s: the address is in use. Stop the other "
+                     "program or choose another port.",
+                     server->cfg.address);
+        else
+            snprintf(why, HTTP_WHY_MAX, "Cannot listen for HTTP at %.100s: %s", server->cfg.address,
+                     strerror(error));
+        return error == EADDRINUSE ? STATUS_EXISTS : error == EACCES ? STATUS_DENIED : STATUS_IO;
     }
     evconnlistener_set_error_cb(server->listener, on_accept_error);
     if (getsockname(evconnlistener_get_fd(server->listener), (struct sockaddr *)&address, &len))

@@ -67,7 +67,13 @@ static void nodes_together(void **state)
     refused("nodes:\n- { name: r, role: router }\n- { name: p, role: prefill }\n",
             "there is no decode node", "");
     refused(NODES "- { name: r, role: decode }\n", "r", "fleet.yaml:");
-    refused(NODES "- { name: r2, role: router }\n", "'r2' listens where 'r' does", "5556");
+    refused(NODES "- { name: r2, role: router }\n", "is also clients of 'r'", "5556");
+    refused(NODES "- { name: r2, role: router, clients: '127.0.0.1:7', http: '127.0.0.1:7' }\n",
+            "http: tcp://127.0.0.1:7 is also clients of 'r2'", "8001");
+    refused(NODES "- { name: r2, role: router, clients: '127.0.0.1:7', http: '*:7' }\n",
+            "is also clients of 'r2'", "");
+    refused(NODES "- { name: r2, role: router, clients: '127.0.0.1:7', http: '127.0.0.1:5555' }\n",
+            "is also clients of 'r'", "");
     refused(NODES "- { name: d2, role: decode, listen: 127.0.0.1:7 }\n",
             "a decode node does not listen", "fleet.yaml:5");
     refused(NODES "- { name: d2, role: decode, clients: 127.0.0.1:7 }\n", "only a router", "");

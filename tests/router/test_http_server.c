@@ -460,6 +460,7 @@ static void test_addresses(void **state)
     }
     cfg.address = http_server_endpoint(world.server);
     assert_int_equal(http_server_open(&cfg, world.loop, &handler, &server, why), STATUS_EXISTS);
+    assert_non_null(strstr(why, "the address is in use. Stop the other program or choose another"));
 }
 
 int main(void)
