@@ -23,6 +23,7 @@
 #define DOOR_BODY_MS 60000u
 #define DOOR_IDLE_MS 75000u
 #define DOOR_STALLED_MS 30000u
+#define DOOR_RETRY_S 2u                    /* a node that died is back */
 #define DOOR_EVENT_MAX ((size_t)8 << 20)   /* one event of a stream */
 #define DOOR_SCRATCH_MAX ((size_t)8 << 20) /* what is made of one message */
 #define DOOR_INFO_MAX ((size_t)64 << 10)
@@ -62,13 +63,20 @@ static void get_health(struct http_door *door, struct http_conn *conn,
     answer(conn, TEXT_TYPE, "");
 }
 
-/* Not ready is an answer like any other for who looks after the fleet: 503, and why. */
+/* Not ready is an answer like any other, for who looks after the fleet and for who would ask it
+ * something: 503, why, and when to try again. The core would let a request wait without a word. */
 static bool is_ready(struct http_door *door, struct http_conn *conn, const struct http_request *req)
 {
+    struct openai_error error;
+
     if (router_ready(door->core))
         return true;
-    refuse(conn, req, 503, "not_ready",
-           "no prefill and decode node are ready to serve; see the router's log");
+    openai_error_set(
+        &error, 503, "not_ready", NULL,
+        "no prefill and decode node are ready to serve: they are starting or stopping; "
+        "see the router's log");
+    error.retry_s = DOOR_RETRY_S;
+    call_refuse(conn, &error, call_label(req));
     return false;
 }
 
@@ -159,13 +167,15 @@ static void get_metrics(struct http_door *door, struct http_conn *conn,
 static void post_completions(struct http_door *door, struct http_conn *conn,
                              const struct http_request *req)
 {
-    call_begin(door, conn, req, OPENAI_COMPLETIONS);
+    if (is_ready(door, conn, req))
+        call_begin(door, conn, req, OPENAI_COMPLETIONS);
 }
 
 static void post_chat(struct http_door *door, struct http_conn *conn,
                       const struct http_request *req)
 {
-    call_begin(door, conn, req, OPENAI_CHAT);
+    if (is_ready(door, conn, req))
+        call_begin(door, conn, req, OPENAI_CHAT);
 }
 
 static void post_tokenize(struct http_door *door, struct http_conn *conn,
@@ -280,7 +290,9 @@ static void on_request(void *ctx, struct http_conn *conn, const struct http_requ
     may = may_ask(door, req, &key);
     http_conn_set_tag(conn, TAG_OF(found ? (uint32_t)(found - routes) + 1 : 0, key));
     if (!found)
-        refuse(conn, req, 404, "not_found", "there is nothing at %.*s",
+        refuse(conn, req, 404, "not_found",
+               "there is nothing at %.*s; OpenAI's API is at /v1/models, /v1/chat/completions and "
+               "/v1/completions",
                (int)(req->path.len < 200 ? req->path.len : 200), req->path.at);
     else if (!method_fits(found, req))
         refuse(conn, req, 405, "method_not_allowed", "%s takes %s only", found->path,

@@ -530,6 +530,37 @@ static void draining_and_not_ready(void **state)
     close(fd);
 }
 
+/* A request that no node can serve is not left waiting without a word; who runs stays alive. */
+static void not_ready_is_said(void **state)
+{
+    int fd = http_rig_client(&rig, 0);
+
+    (void)state;
+    http_rig_node_down(&rig, RIG_P_LINK);
+    http_rig_post(fd, COMPLETIONS, "X-Request-Id: me-8\r\n", "{\"prompt\":\"x\"}");
+    until(fd, "\"not_ready\"");
+    assert_non_null(strstr(rig.heard, "HTTP/1.1 503 "));
+    assert_non_null(strstr(rig.heard, "Retry-After: "));
+    assert_non_null(strstr(rig.heard, "X-Request-Id: me-8\r\n"));
+    http_rig_forget(&rig);
+    http_rig_send(fd, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+    until(fd, "200 OK");
+    assert_int_equal(http_rig_running(&rig), 0);
+    close(fd);
+}
+
+static void strange_paths_lead_on(void **state)
+{
+    int fd = http_rig_client(&rig, 0);
+
+    (void)state;
+    http_rig_send(fd, "GET /v1 HTTP/1.1\r\nHost: h\r\n\r\n");
+    until(fd, "\"message\"");
+    assert_non_null(strstr(rig.heard, "HTTP/1.1 404 "));
+    assert_non_null(strstr(rig.heard, "/v1/chat/completions"));
+    close(fd);
+}
+
 /* Running answers are ended by a drain as they would be without it. */
 static void a_drain_waits(void **state)
 {
@@ -647,6 +678,8 @@ int main(void)
         TEST(tool_calls_that_are_cut),
         TEST(too_many_bodies),
         TEST(draining_and_not_ready),
+        TEST(not_ready_is_said),
+        TEST(strange_paths_lead_on),
         TEST(a_drain_waits),
         TEST(keys),
         TEST(labels),
