@@ -271,13 +271,8 @@ enum status config_parse(const char *path, const char *text, size_t len, struct 
 
 /* --- defaults --- */
 
-/* The largest common part; each family's own follows. */
+/* The largest common part; each family's own follows. A shape has none: see config_fields_read. */
 static const struct config_raw first_defaults = {
-    .vocab = 32000,
-    .hidden = 4096,
-    .intermediate = 14336,
-    .n_layers = 32,
-    .n_heads = 32,
     .positions_max = 131072,
     .norm_eps = 1e-6,
     .rope_theta = 10000,
@@ -286,8 +281,6 @@ static const struct config_raw first_defaults = {
 
 static void defaults_qwen(enum model_family family, struct config_raw *raw)
 {
-    raw->vocab = 151936;
-    raw->intermediate = 22016;
     raw->n_kv_heads = 32;
     raw->positions_max = 32768;
     raw->window = 4096;
@@ -295,9 +288,6 @@ static void defaults_qwen(enum model_family family, struct config_raw *raw)
     if (family == MODEL_QWEN3)
         raw->head_dim = 128;
     if (family == MODEL_QWEN3_MOE) {
-        raw->hidden = 2048;
-        raw->intermediate = 6144;
-        raw->n_layers = 24;
         raw->n_kv_heads = 4;
         raw->n_experts = 128;
         raw->top_k = 8;
@@ -308,11 +298,6 @@ static void defaults_qwen(enum model_family family, struct config_raw *raw)
 
 static void defaults_gemma(enum model_family family, struct config_raw *raw)
 {
-    raw->vocab = family == MODEL_GEMMA3 ? 262208 : 256000;
-    raw->hidden = 2304;
-    raw->intermediate = 9216;
-    raw->n_layers = 26;
-    raw->n_heads = 8;
     raw->n_kv_heads = 4;
     raw->head_dim = 256;
     raw->positions_max = family == MODEL_GEMMA3 ? 131072 : 8192;
@@ -334,7 +319,6 @@ static void defaults(enum model_family family, struct config_raw *raw)
     *raw = first_defaults;
     switch (family) {
     case MODEL_LLAMA:
-        raw->intermediate = 11008;
         raw->positions_max = 2048;
         break;
     case MODEL_MISTRAL:
@@ -350,9 +334,6 @@ static void defaults(enum model_family family, struct config_raw *raw)
         raw->renormalise = true;
         break;
     case MODEL_PHI3:
-        raw->vocab = 32064;
-        raw->hidden = 3072;
-        raw->intermediate = 8192;
         raw->positions_max = raw->original_positions = 4096;
         raw->norm_eps = 1e-5;
         break;
@@ -445,6 +426,22 @@ static bool is_skipped(const char *name)
     return false;
 }
 
+/* The classes of the reference have defaults for these too, but whoever saves a model writes them:
+ * a file without one is broken, and a guess would only fail later, at some tensor. */
+static enum status check_shape(const struct config_reader *r)
+{
+    static const char *const names[] = {"vocab_size", "hidden_size", "intermediate_size",
+                                        "num_hidden_layers", "num_attention_heads"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (json_object_get(r->root, names[i]) == NULL)
+            return model_fail(r->error, STATUS_MALFORMED,
+                              "%.200s: %s is missing, and the model's shape is not guessed: is "
+                              "this the whole config.json of the checkpoint?",
+                              r->path, names[i]);
+    return STATUS_OK;
+}
+
 enum status config_fields_read(const struct config_reader *r, struct config_raw *raw)
 {
     struct config_raw result;
@@ -471,6 +468,8 @@ enum status config_fields_read(const struct config_reader *r, struct config_raw 
         if (status != STATUS_OK)
             return status;
     }
+    if (check_shape(r) != STATUS_OK)
+        return STATUS_MALFORMED;
     *raw = result;
     return STATUS_OK;
 }

@@ -45,7 +45,7 @@ enum status config_parse(const char *path, const char *text, size_t len, struct 
                          json_t **out);
 
 /* Fills `raw` with the family's defaults, then with the file; refuses what is in neither the table
- * nor the list of what is skipped. */
+ * nor the list of what is skipped, and a file without one of the sizes that make a shape. */
 enum status config_fields_read(const struct config_reader *r, struct config_raw *raw);
 
 /* rope_scaling, rope_parameters and what belongs to them (config_rope.c). */

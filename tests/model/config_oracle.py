@@ -21,6 +21,8 @@ FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3
             "qwen3_moe"]
 GEMMAS = ("gemma2", "gemma3_text")
 MOES = ("mixtral", "qwen3_moe")
+SHAPE = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+         "num_attention_heads")
 
 
 def random_rope(rng, family, positions, dim):
@@ -44,8 +46,7 @@ def random_config(rng, family):
     heads = rng.choice([4, 8])
     dim = rng.choice([16, 32])
     layers = rng.randint(1, 12)
-    fields = {"vocab_size": rng.randint(100, 9000), "intermediate_size": 2 * rng.randint(10, 900),
-              "num_key_value_heads": rng.choice([1, 2, 4]),
+    fields = {"num_key_value_heads": rng.choice([1, 2, 4]),
               "rms_norm_eps": rng.choice([1e-5, 1e-6]),
               "rope_theta": rng.choice([1e4, 5e5, 1e6]), "tie_word_embeddings": rng.random() < 0.5,
               "bos_token_id": rng.randint(0, 50),
@@ -77,7 +78,8 @@ def random_config(rng, family):
     config.setdefault("num_key_value_heads", 2)
     positions = rng.choice([4096, 8192, 32768])
     config.update(model_type=family, hidden_size=heads * dim, num_attention_heads=heads,
-                  num_hidden_layers=layers, max_position_embeddings=positions)
+                  num_hidden_layers=layers, max_position_embeddings=positions,
+                  vocab_size=rng.randint(100, 9000), intermediate_size=2 * rng.randint(10, 900))
     if family != "phi3" and rng.random() < 0.5:
         config["head_dim"] = rng.choice([16, 32, 64])
     scaling = random_rope(rng, family, positions, dim)
@@ -196,7 +198,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "config.json")
         for family in FAMILIES:
-            configs = [{"model_type": family}]
+            whole = AutoConfig.for_model(family)
+            configs = [{"model_type": family, **{name: getattr(whole, name) for name in SHAPE}}]
             configs += [random_config(rng, family) for _ in range(PER_FAMILY)]
             for config in configs:
                 with open(path, "w", encoding="utf-8") as file:

@@ -18,11 +18,57 @@
 
 static struct model_config config; /* too large for the stack of a test */
 
-static enum status read_text(const char *json, struct model_error *error)
+static enum status read_as_it_is(const char *json, struct model_error *error)
 {
     memset(error, 0, sizeof(*error));
     memset(&config, 0, sizeof(config));
     return model_config_read("config.json", json, strlen(json), error, &config);
+}
+
+/* The sizes that no file may lack; each test writes only those that it is about, the others are
+ * here as the reference's classes have them. */
+static const char *const shape_names[] = {"vocab_size", "hidden_size", "intermediate_size",
+                                          "num_hidden_layers", "num_attention_heads"};
+#define N_SHAPE (sizeof(shape_names) / sizeof(shape_names[0]))
+
+static const struct {
+    const char *start;
+    unsigned sizes[N_SHAPE];
+} shapes[] = {
+    {"{\"model_type\":\"llama\"", {32000, 4096, 11008, 32, 32}},
+    {"{\"model_type\":\"mistral\"", {32000, 4096, 14336, 32, 32}},
+    {"{\"model_type\":\"mixtral\"", {32000, 4096, 14336, 32, 32}},
+    {"{\"model_type\":\"qwen2\"", {151936, 4096, 22016, 32, 32}},
+    {"{\"model_type\":\"qwen3\"", {151936, 4096, 22016, 32, 32}},
+    {"{\"model_type\":\"qwen3_moe\"", {151936, 2048, 6144, 24, 32}},
+    {"{\"model_type\":\"gemma2\"", {256000, 2304, 9216, 26, 8}},
+    {"{\"model_type\":\"gemma3_text\"", {262208, 2304, 9216, 26, 8}},
+    {"{\"model_type\":\"phi3\"", {32064, 3072, 8192, 32, 32}},
+};
+
+static enum status read_text(const char *json, struct model_error *error)
+{
+    char *text = malloc(strlen(json) + 256), name[32];
+    enum status status;
+
+    assert_non_null(text);
+    strcpy(text, json);
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+        const size_t len = strlen(shapes[i].start);
+        char *at = text + len;
+
+        if (strncmp(json, shapes[i].start, len) != 0)
+            continue;
+        for (size_t k = 0; k < N_SHAPE; k++) {
+            snprintf(name, sizeof(name), "\"%s\"", shape_names[k]);
+            if (strstr(json, name) == NULL)
+                at += sprintf(at, ",%s:%u", name, shapes[i].sizes[k]);
+        }
+        strcpy(at, json + len);
+    }
+    status = read_as_it_is(text, error);
+    free(text);
+    return status;
 }
 
 static void read_good(const char *json)
@@ -261,6 +307,33 @@ static void test_refused(void **state)
     assert_int_equal(mem_live(), 0);
 }
 
+/* Nobody's defaults stand in for a size that is missing. */
+static void test_shape_is_whole(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+        for (size_t k = 0; k <= N_SHAPE; k++) { /* without the k-th; with all */
+            struct model_error error;
+            char text[512], says[64];
+            int len = snprintf(text, sizeof(text), "%s", shapes[i].start);
+
+            for (size_t n = 0; n < N_SHAPE; n++)
+                if (n != k)
+                    len += snprintf(text + len, sizeof(text) - (size_t)len, ",\"%s\":%u",
+                                    shape_names[n], shapes[i].sizes[n]);
+            strcat(text, "}");
+            if (k == N_SHAPE) {
+                assert_int_equal(read_as_it_is(text, &error), STATUS_OK);
+                continue;
+            }
+            snprintf(says, sizeof(says), "config.json: %s is missing", shape_names[k]);
+            if (read_as_it_is(text, &error) != STATUS_MALFORMED ||
+                strstr(error.text, says) != error.text)
+                fail_msg("%s gave: %s", text, error.text);
+        }
+    }
+}
+
 /* A value of any length is cut in the sentence; absurd depth is refused by the parser. */
 static void test_absurd(void **state)
 {
@@ -384,11 +457,12 @@ static void test_generation_hash(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_llama),           cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_gemma),           cmocka_unit_test(test_phi3),
-        cmocka_unit_test(test_mixtures),        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_absurd),          cmocka_unit_test(test_generation),
-        cmocka_unit_test(test_generation_hash), cmocka_unit_test(test_published),
+        cmocka_unit_test(test_llama),          cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_gemma),          cmocka_unit_test(test_phi3),
+        cmocka_unit_test(test_mixtures),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_shape_is_whole), cmocka_unit_test(test_absurd),
+        cmocka_unit_test(test_generation),     cmocka_unit_test(test_generation_hash),
+        cmocka_unit_test(test_published),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,7 +201,7 @@ static void test_check(void **state)
         {"{\"model_type\":\"qwen2\"," SMALL "}",
          "has no tensor 'model.layers.0.self_attn.q_proj.bias', which"},
         {"{\"model_type\":\"llama\",\"num_key_value_heads\":4,\"vocab_size\":64,\"hidden_size\":64,"
-         "\"num_attention_heads\":4}",
+         "\"num_attention_heads\":4,\"intermediate_size\":96,\"num_hidden_layers\":2}",
          "'model.layers.0.self_attn.k_proj.weight' has the shape [32, 64]; config.json makes it "
          "[64, 64]"},
         {"{\"model_type\":\"llama\",\"num_hidden_layers\":1,\"vocab_size\":64,\"hidden_size\":64,"
