@@ -241,8 +241,8 @@ static enum status look_around(struct maker *m)
     if (m->args->progress != NULL)
         m->args->progress(m->args->ctx, m->done, m->total);
     if (m->args->stop != NULL && *m->args->stop != 0)
-        return model_fail(m->error, STATUS_CANCELLED, "%.300s: stopped, and what was written is removed",
-                          m->args->out);
+        return model_fail(m->error, STATUS_CANCELLED,
+                          "%.300s: stopped, and what was written is removed", m->args->out);
     return STATUS_OK;
 }
 
