@@ -27,9 +27,12 @@ struct routing {
 
 static void on_ready(void *ctx, bool ready)
 {
-    (void)ctx;
+    const struct routing *routing = ctx;
+
     if (ready)
         LOG_INFO("router", "ready: a prefill and a decode node have verified a transfer");
+    else if (routing->process->draining)
+        LOG_INFO("router", "takes no more requests");
     else
         LOG_WARN("router", "not ready: no prefill and decode node that have verified a transfer");
     process_say(ready ? "ready" : "unready");

@@ -43,9 +43,9 @@ struct up_child {
     struct loop_timer *timer; /* the pause before the next start */
     uint64_t started_ns;
     uint64_t pause_ms;
-    bool has_listened; /* ever */
-    bool stopping;
-    unsigned loaded; /* percent */
+    bool has_listened;     /* ever */
+    bool stopping, killed; /* by us */
+    unsigned loaded;       /* percent */
     char complaint[1536];
 };
 
@@ -325,11 +325,13 @@ static void report_crash(struct up_child *child)
 
 static void print_death(const struct up_child *child, int wait_status)
 {
-    /* One that is still loading has no handler that would end it any other way. */
+    /* One that is still loading has no handler that would end it any other way than SIGTERM. */
     const bool as_told =
-        child->stopping && WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGTERM;
+        WIFSIGNALED(wait_status) && ((child->stopping && WTERMSIG(wait_status) == SIGTERM) ||
+                                     (child->killed && WTERMSIG(wait_status) == SIGKILL));
 
-    if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL && child->loaded < 100)
+    if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL && child->loaded < 100 &&
+        !as_told)
         LOG_ERROR("up", "a node was killed while it loaded its model: is there enough memory?",
                   log_str("node", child->cfg.node->name), log_u64("percent", child->loaded));
     else if (WIFSIGNALED(wait_status) && !as_told)
@@ -393,7 +395,7 @@ void up_child_stop(struct up_child *child)
 
 void up_child_kill(struct up_child *child)
 {
-    child->stopping = true;
+    child->stopping = child->killed = true;
     if (child->pid > 0)
         kill(child->pid, SIGKILL);
 }

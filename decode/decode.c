@@ -463,7 +463,7 @@ static void take_landed(struct decode *decode, struct decode_req *req, const str
 }
 
 /* A pair that does not come about must say why: the fleet would look idle and well. */
-static void log_pair(const struct kvt_note *note)
+static void log_pair(const struct decode *decode, const struct kvt_note *note)
 {
     char text[WIRE_ERROR_MAX];
 
@@ -473,6 +473,10 @@ static void log_pair(const struct kvt_note *note)
     }
     snprintf(text, sizeof(text), "%.*s", (int)note->note_len,
              note->note_len > 0 ? (const char *)note->note : "");
+    if (decode->draining) { /* the fleet stops, and its other nodes may be first */
+        LOG_DEBUG("decode", "a prefill node is gone", log_hex("peer", note->peer));
+        return;
+    }
     LOG_WARN("decode", "no pair with a prefill node", log_hex("peer", note->peer),
              log_status(note->status), log_str("why", text));
 }
@@ -492,7 +496,7 @@ static void take_note(struct decode *decode, const struct kvt_note *note, uint64
                         note->status == STATUS_INVALID ? STATUS_PROTOCOL : note->status, NULL);
         req_remove(decode, req);
     } else if (note->kind == KVT_NOTE_PAIR_READY || note->kind == KVT_NOTE_PAIR_LOST) {
-        log_pair(note);
+        log_pair(decode, note);
     }
 }
 

@@ -251,6 +251,7 @@ static void a_second_signal_does_not_wait(void **state)
     }
     assert_int_equal(run_end(up), 0);
     assert_false(run_is_alive(frozen));
+    assert_null(strstr(up->err.text, "ERROR")); /* what it kills itself is no accident */
     run_free(up);
 }
 
