@@ -63,19 +63,32 @@ static bool all_gone(const struct up *up, bool only_routers)
     return true;
 }
 
-static void stop_role(struct up *up, bool routers)
+static void stop_role(struct up *up, enum options_role role)
+{
+    for (size_t i = 0; i < up->n_children; i++)
+        if (up_child_node(up->children[i])->role == role)
+            up_child_stop(up->children[i]);
+}
+
+static void stop_routers(struct up *up)
 {
     loop_timer_after(up->stop_timer, (cfg_ms(up->fleet->cfg, "drain") + STOP_GRACE_MS) * NS_PER_MS);
-    for (size_t i = 0; i < up->n_children; i++)
-        if ((up_child_node(up->children[i])->role == OPTIONS_ROUTER) == routers)
-            up_child_stop(up->children[i]);
+    stop_role(up, OPTIONS_ROUTER);
+}
+
+/* Decode nodes hear of it first: then they know why they lose their prefill nodes. */
+static void stop_workers(struct up *up)
+{
+    loop_timer_after(up->stop_timer, (cfg_ms(up->fleet->cfg, "drain") + STOP_GRACE_MS) * NS_PER_MS);
+    stop_role(up, OPTIONS_DECODE);
+    stop_role(up, OPTIONS_PREFILL);
 }
 
 static void advance(struct up *up)
 {
     if (up->phase == UP_STOP_ROUTERS && all_gone(up, true)) {
         up->phase = UP_STOP_WORKERS;
-        stop_role(up, false);
+        stop_workers(up);
     }
     if (all_gone(up, false))
         loop_stop(up->loop);
@@ -87,7 +100,7 @@ static void stop_all(struct up *up, enum exit_code code)
         return;
     up->phase = UP_STOP_ROUTERS;
     up->exit_code = code;
-    stop_role(up, true);
+    stop_routers(up);
     advance(up);
 }
 
@@ -97,7 +110,7 @@ static void kill_all(struct up *up)
         up_child_kill(up->children[i]);
     if (up->phase == UP_STOP_ROUTERS) { /* what rests must not start again */
         up->phase = UP_STOP_WORKERS;
-        stop_role(up, false);
+        stop_workers(up);
     }
 }
 
@@ -138,17 +151,32 @@ static void on_child_signal(void *ctx, int signum)
                 break;
 }
 
+/* The command that asks this fleet, as this program was called itself, so that the line works where
+ * it is read; with no more than the file leaves open. */
+static void say_how_to_ask(const struct up *up)
+{
+    const struct fleet_node *router = &up->fleet->nodes[0];
+    char program[PATH_MAX], path[PATH_MAX + 16], clients[ZSOCK_ENDPOINT_MAX];
+    bool in_file;
+
+    while (router->role != OPTIONS_ROUTER) /* there is one: fleet_load has seen to it */
+        router++;
+    in_file = strcmp(up->clients, router->clients) == 0;
+    process_say(
+        "ask it something:  %s chat --config %s%s%s%s \"Hello\"",
+        words_quote(program_invocation_name, program, sizeof(program)),
+        words_quote(up->fleet->path, path, sizeof(path)), in_file ? "" : " --connect ",
+        in_file ? "" : words_quote(up->clients, clients, sizeof(clients)),
+        up->fleet->insecure && !cfg_bool(up->fleet->cfg, "security.insecure") ? " --insecure" : "");
+}
+
 static void say_ready(struct up *up)
 {
-    const bool is_default = strcmp(up->clients, "tcp://" FLEET_CLIENTS_DEFAULT) == 0;
-
     process_say("ready clients=%s", up->clients);
     if (up->was_ready)
         return;
     up->was_ready = true;
-    /* As this program was called itself, so that the line works where it is read. */
-    process_say("ask it something:  %s chat --config %s%s%s \"Hello\"", program_invocation_name,
-                up->fleet->path, is_default ? "" : " --connect ", is_default ? "" : up->clients);
+    say_how_to_ask(up);
     if (up->http[0])
         process_say("OpenAI's API:      http://%s/v1", up->http);
 }

@@ -383,7 +383,30 @@ static void drain_finishes_and_leaves_nothing(void **state)
         assert_false(run_is_alive(pids[i]));
     }
     assert_int_equal(n_entries(run_folder()), n_files - 1); /* the private sockets' folder */
+    assert_null(strstr(up->err.text, "WARN"));              /* all as it should be */
     run_free(up);
+}
+
+/* The line can be pasted into a shell: quoted, and with what the file does not say. */
+static void up_says_how_to_ask(void **state)
+{
+    struct run *up = run_start("up", run_file("my fleet.yaml", FLEET), "--insecure", NULL);
+    char line[512], text[1024];
+
+    (void)state;
+    snprintf(line, sizeof(line),
+             " chat --config '%s/my fleet.yaml' --connect tcp://127.0.0.1:", run_folder());
+    run_await_out(up, line);
+    run_await_out(up, " --insecure \"Hello\"");
+    assert_int_equal(run_stop(up, SIGTERM), 0);
+    snprintf(text, sizeof(text),
+             ASK_MODEL "nodes:\n- { name: r, role: router, clients: 'ipc://%s/ask' }\n"
+                       "- { name: p, role: prefill }\n- { name: d, role: decode }\n",
+             run_folder());
+    up = run_start("up", run_file("named.yaml", text), NULL);
+    snprintf(line, sizeof(line), " chat --config %s/named.yaml \"Hello\"", run_folder());
+    run_await_out(up, line);
+    assert_int_equal(run_stop(up, SIGTERM), 0);
 }
 
 /* ---- main ---- */
@@ -419,6 +442,7 @@ int main(void)
         cmocka_unit_test(nobody_answers),
         cmocka_unit_test(over_the_network),
         cmocka_unit_test(drain_finishes_and_leaves_nothing),
+        cmocka_unit_test(up_says_how_to_ask),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
