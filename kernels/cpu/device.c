@@ -95,9 +95,9 @@ static enum status choose_table(const char *name, const struct cpu_table **out, 
     if (table == NULL || !table->usable()) {
         put_tables(list, sizeof(list));
         (void)snprintf(why, DEVICE_WHY_MAX,
-                       table == NULL ? "no kernel table is called '%.40s' in this build: there are "
+                       table == NULL ? "no kernel table is called '%.32s' in this build: there are "
                                        "auto%s"
-                                     : "this CPU cannot run the kernel table '%.40s': there are "
+                                     : "this CPU cannot run the kernel table '%.32s': there are "
                                        "auto%s",
                        name, list);
         return table == NULL ? STATUS_NOT_FOUND : STATUS_UNSUPPORTED;
