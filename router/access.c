@@ -40,6 +40,7 @@ void access_over(const struct access_who *who, const char *model, const struct r
         log_str("door", who->door),
         log_str("api", who->api),
         is_http ? log_str("choice", over->label) : log_none(),
+        who->trace[0] ? log_str("traceparent", who->trace) : log_none(),
         log_str("model", model),
         log_status(over->code),
         log_str(is_done ? "finish" : "why", over->reason),

@@ -12,6 +12,7 @@ struct access_who {
     const char *api;              /* "chat", ...; "": not known */
     const char *key;              /* its name; "": none */
     const char *label;            /* as the client gave it, X-Request-Id of HTTP */
+    const char *trace;            /* traceparent of HTTP; "": none */
     char text[WIRE_NAME_MAX + 1]; /* label may lie here */
 };
 

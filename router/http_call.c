@@ -651,6 +651,24 @@ struct wire_span call_label(const struct http_request *req)
     return (struct wire_span){value->at, value->len};
 }
 
+/* W3C's trace context, as the client's tracer wrote it: the access line joins its trace. */
+static void keep_trace(struct call *call, const struct http_request *req)
+{
+    static const char form[] = "00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
+    const struct http_span *value = http_header_find(req, "traceparent");
+
+    if (!value || value->len != HTTP_TRACE_LEN)
+        return;
+    for (size_t i = 0; i < HTTP_TRACE_LEN; i++) {
+        const char c = value->at[i];
+        const bool is_hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+
+        if (form[i] == 'x' ? !is_hex : c != form[i])
+            return;
+    }
+    memcpy(call->trace, value->at, HTTP_TRACE_LEN);
+}
+
 static struct call *call_create(struct http_door *door, const struct http_request *req)
 {
     const struct wire_span label = call_label(req);
@@ -659,6 +677,7 @@ static struct call *call_create(struct http_door *door, const struct http_reques
     if (!call)
         return NULL;
     call->door = door;
+    keep_trace(call, req);
     buf_init(&call->reply, BODY_MAX);
     if (arena_create(CALL_ARENA_CHUNK, OPENAI_ARENA_MAX, &call->arena) != STATUS_OK) {
         mem_free(call);

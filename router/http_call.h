@@ -21,6 +21,7 @@
 
 struct idmap;
 
+#define HTTP_TRACE_LEN 55u /* of a traceparent, version 00 */
 #define CALL_ARENA_CHUNK ((size_t)16 << 10)
 #define CALL_TEXT_MAX ((size_t)64 << 20) /* of a choice that is answered as a whole */
 
@@ -70,11 +71,12 @@ struct call {
     uint32_t link;
     struct arena *arena; /* all that lives as long as the call */
     enum openai_api api;
-    struct wire_span body;  /* until it is read */
-    struct wire_span label; /* X-Request-Id; empty: none */
-    uint32_t tag;           /* of its connection */
-    int64_t created;        /* Unix time */
-    uint32_t len_max;       /* of the fleet's sequences */
+    struct wire_span body;          /* until it is read */
+    struct wire_span label;         /* X-Request-Id; empty: none */
+    uint32_t tag;                   /* of its connection */
+    int64_t created;                /* Unix time */
+    char trace[HTTP_TRACE_LEN + 1]; /* traceparent; "": none */
+    uint32_t len_max;               /* of the fleet's sequences */
 
     /* What the clerk makes of the body. */
     enum status status;

@@ -358,6 +358,7 @@ bool http_door_who(const struct http_door *door, uint32_t link, struct access_wh
     out->key = key_name(door, call->tag);
     snprintf(out->text, sizeof(out->text), "%.*s", (int)call->label.len, call->label.at);
     out->label = out->text;
+    out->trace = call->trace;
     *key_out = (size_t)TAG_KEY(call->tag) - 1;
     return true;
 }

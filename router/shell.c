@@ -158,6 +158,7 @@ static size_t who_of(const struct router_shell *shell, uint32_t link, const char
         out->api = "generate";
         out->key = "";
         out->label = label;
+        out->trace = "";
     }
     return key;
 }

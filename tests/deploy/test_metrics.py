@@ -23,6 +23,7 @@ DASHBOARD = os.path.join(ROOT, "deploy", "grafana", "baton.json")
 PATIENCE_S = 60.0
 PR_SET_PDEATHSIG = 1
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 ALICE, BOB, ENV = "alice-0123456789abcdef", "bob-0123456789abcdef", "env-0123456789abcdef"
 FLEET = ("oracle: { layers: 2, head_dim: 16 }\nkv: { blocks: 64 }\n"
          "engine: { len_max: 4096 }\nhttp: { keys: keys.txt }\n"
@@ -74,6 +75,7 @@ class Fleet:
             headers["Authorization"] = f"Bearer {key}"
         if label:
             headers["X-Request-Id"] = label
+            headers["traceparent"] = TRACE if label == "mine-10" else "00-no-trace-01"
         conn.request(method, path, None if body is None else json.dumps(body), headers)
         answer = conn.getresponse()
         text = answer.read().decode()
@@ -387,8 +389,10 @@ def check_access(log, sent):
     mine = mine[0]
     for name, value in (("key", "alice"), ("door", "http"), ("api", "completions"),
                         ("model", "oracle"), ("finish", "length"), ("prefill", "p"),
-                        ("decode", "d"), ("sent", 10), ("attempts", 1), ("choice", "0")):
+                        ("decode", "d"), ("sent", 10), ("attempts", 1), ("choice", "0"),
+                        ("traceparent", TRACE)):
         equal(mine[name], value, name)
+    equal(sum("traceparent" in line for line in over), 1, "lines with a trace that is one")
     assert 0 < mine["ttft_us"] <= mine["total_us"] and mine["transfer_bytes"] > 0, mine
     equal({line["door"] for line in done}, {"http", "zmq"}, "doors")
     left = [line for line in over if line["status"] == "CANCELLED"]
