@@ -1,4 +1,4 @@
-"""A storm on a live fleet, by hand: `storm.py BUILD [streams|nuisance|leave|zmq]... [--n N]`.
+"""A storm on a live fleet, by hand: `storm.py BUILD [streams|hostile|loris|leave|zmq]... [--n N]`.
 
   streams   N streams of 100 tokens, three rounds: the same tokens each time, memory, CPU a token
   hostile   the same beside a prompt of 1 MiB a second
@@ -155,8 +155,9 @@ def main():
         storm.client.close()
         text = storm.fleet.log_text()
         code = storm.fleet.stop()
-    if code != 0:
-        print(text[-3000:])
+        if code != 0 or "Sanitizer" in text or sys.exc_info()[0]:
+            code = code or 1
+            print(text[-5000:])
     print(f"the fleet ended with {code}")
     return code
 
