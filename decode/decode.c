@@ -68,6 +68,7 @@ struct decode {
     uint64_t step_started_ns;       /* 0: none runs */
     uint64_t ticks;
     uint64_t *paired; /* [WIRE_NODES_MAX] scratch for heartbeats */
+    size_t n_paired;  /* as of the last heartbeat */
     size_t notes_seen;
     bool draining;
 };
@@ -462,6 +463,14 @@ static void take_landed(struct decode *decode, struct decode_req *req, const str
         req_close(decode, req, STATUS_PROTOCOL, false, now_ns);
 }
 
+static bool was_paired(const struct decode *decode, uint64_t peer)
+{
+    for (size_t i = 0; i < decode->n_paired; i++)
+        if (decode->paired[i] == peer)
+            return true;
+    return false;
+}
+
 /* A pair that does not come about must say why: the fleet would look idle and well. */
 static void log_pair(const struct decode *decode, const struct kvt_note *note)
 {
@@ -473,8 +482,9 @@ static void log_pair(const struct decode *decode, const struct kvt_note *note)
     }
     snprintf(text, sizeof(text), "%.*s", (int)note->note_len,
              note->note_len > 0 ? (const char *)note->note : "");
-    if (decode->draining) { /* the fleet stops, and its other nodes may be first */
-        LOG_DEBUG("decode", "a prefill node is gone", log_hex("peer", note->peer));
+    /* Nodes end, and whether this one should have the router knows. */
+    if (decode->draining || (note->status == STATUS_LOST && was_paired(decode, note->peer))) {
+        LOG_INFO("decode", "a prefill node is gone", log_hex("peer", note->peer));
         return;
     }
     LOG_WARN("decode", "no pair with a prefill node", log_hex("peer", note->peer),
@@ -652,7 +662,8 @@ void decode_tick(struct decode *decode, uint64_t starved_ns, uint64_t now_ns)
     beat.heartbeat.n_seqs = counts.n_seqs;
     beat.heartbeat.n_waiting = counts.n_landing;
     beat.heartbeat.peers.at = decode->paired;
-    beat.heartbeat.peers.n = kvt_paired_list(decode->kvt, decode->paired, WIRE_NODES_MAX);
+    decode->n_paired = kvt_paired_list(decode->kvt, decode->paired, WIRE_NODES_MAX);
+    beat.heartbeat.peers.n = decode->n_paired;
     beat.heartbeat.draining = decode->draining;
     bond_tick(decode->bond, &beat.heartbeat, decode->out, now_ns);
     settle(decode, now_ns);
