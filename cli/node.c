@@ -88,7 +88,8 @@ static struct process_args args_of(const struct fleet *fleet, enum options_role 
     args.pin = alone && args.n_threads < machine_cpus(); /* one is left for the I/O thread */
     if (role == OPTIONS_ROUTER) {
         args.sockets_max = NODE_SOCKETS_EXTRA;
-        args.descriptors = (uint64_t)cfg_int(fleet->cfg, "router.clients_max") +
+        /* ZeroMQ's connections and HTTP's. */
+        args.descriptors = 2 * (uint64_t)cfg_int(fleet->cfg, "router.clients_max") +
                            (uint64_t)cfg_int(fleet->cfg, "router.nodes_max");
         return args;
     }

@@ -177,8 +177,10 @@ static void say_ready(struct up *up)
         return;
     up->was_ready = true;
     say_how_to_ask(up);
-    if (up->http[0])
+    if (up->http[0]) {
         process_say("OpenAI's API:      http://%s/v1", up->http);
+        process_say("the fleet's page:  http://%s/", up->http);
+    }
 }
 
 /* How far the weights are, on a terminal in one line that is written again and again. It ends with

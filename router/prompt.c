@@ -112,6 +112,8 @@ enum status prompt_encode(const struct prompt_reader *reader, struct tokenizer_w
     enum status status = tokenizer_encode(reader->tok, text, len, flags, work, &out->at, &out->n);
 
     snprintf(why, WIRE_ERROR_MAX, "the text cannot be made into tokens");
+    if (status == STATUS_OK && out->n == 0)
+        snprintf(why, WIRE_ERROR_MAX, "the prompt is empty: expected at least one token");
     if (status == STATUS_OK && (out->n == 0 || out->n > WIRE_TOKENS_MAX))
         status = out->n == 0 ? STATUS_INVALID : STATUS_TOO_BIG;
     if (status == STATUS_TOO_BIG)
