@@ -243,7 +243,7 @@ static void wrong_models_and_lengths(void **state)
     } rows[] = {
         {"{\"prompt\":\"x\",\"model\":\"gpt\"}", "404", "'oracle' is"},
         {"{\"prompt\":\"x\",\"max_tokens\":20000}", "400", "longest sequence"},
-        {"{\"prompt\":\"\"}", "400", "tokens"},
+        {"{\"prompt\":\"\"}", "400", "the prompt is empty"},
         {"{\"prompt\":\"x\",\"n\":0}", "400", "\"param\":\"n\""},
     };
 
