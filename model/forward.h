@@ -3,8 +3,9 @@
  * (flags of the config say what is computed) and for every backend (kernels/ops.h). What a row
  * gives depends on nothing but its own sequence (kernels/NUMERICS.md).
  *
- * The caller owns the pool (device memory, kvgeom's layout) and has cleared new blocks. Used by the
- * thread that owns the model's device. */
+ * The caller owns the pool (device memory, kvgeom's layout) and has cleared new blocks. The batch's
+ * arrays are plain host memory, which the CPU's device reads as it is; another backend must copy
+ * them first, and wait before layer_done. Used by the thread that owns the model's device. */
 #pragma once
 
 #include "kernels/ops.h"
