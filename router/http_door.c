@@ -363,22 +363,18 @@ bool http_door_who(const struct http_door *door, uint32_t link, struct access_wh
     return true;
 }
 
-bool http_door_has(const struct http_door *door, uint32_t link)
-{
-    return find(door, link) != NULL;
-}
-
-void http_door_take(struct http_door *door, uint32_t link, const void *bytes, size_t len)
+bool http_door_take(struct http_door *door, uint32_t link, const void *bytes, size_t len)
 {
     struct call *call = find(door, link);
     const char *why = "";
     struct wire_msg msg;
 
     if (!call)
-        return;
+        return false;
     arena_reset(door->message);
     CHECK(wire_msg_decode(bytes, len, door->message, &msg, &why) == STATUS_OK);
     call_take(call, &msg);
+    return true;
 }
 
 /* ---- life ---- */

@@ -57,6 +57,6 @@ bool http_door_busy(const struct http_door *door);
 /* Who asked over this link of the door's; the texts live as long as the call. False: it is none. */
 bool http_door_who(const struct http_door *door, uint32_t link, struct access_who *out,
                    size_t *key_out);
-/* Whether the link is one of the door's; and what the core posts to it. */
-bool http_door_has(const struct http_door *door, uint32_t link);
-void http_door_take(struct http_door *door, uint32_t link, const void *bytes, size_t len);
+/* What the core posts to a link; false, and nothing has happened, where it is none of the door's.
+ */
+bool http_door_take(struct http_door *door, uint32_t link, const void *bytes, size_t len);

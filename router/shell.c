@@ -62,10 +62,8 @@ static void send_item(struct router_shell *shell, struct wire_out_item item)
     const uint32_t link = item.link;
     enum status status;
 
-    if (shell->http && http_door_has(shell->http, link)) {
-        http_door_take(shell->http, link, item.bytes, item.len);
+    if (shell->http && http_door_take(shell->http, link, item.bytes, item.len))
         return;
-    }
     if (!zsock_has(door->sock, link))
         door = &shell->doors[ROUTER_DOOR_CLIENT];
     if (!zsock_has(door->sock, link))

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "model/tmpl_text.h"
+
 enum {
     VALUE,
     FIRST_ITEM, /* behind [ */
@@ -247,30 +249,6 @@ static uint32_t hex4(const char *at)
     return code;
 }
 
-static size_t utf8(uint32_t code, char *out)
-{
-    if (code < 0x80) {
-        out[0] = (char)code;
-        return 1;
-    }
-    if (code < 0x800) {
-        out[0] = (char)(0xc0 | code >> 6);
-        out[1] = (char)(0x80 | (code & 0x3f));
-        return 2;
-    }
-    if (code < 0x10000) {
-        out[0] = (char)(0xe0 | code >> 12);
-        out[1] = (char)(0x80 | (code >> 6 & 0x3f));
-        out[2] = (char)(0x80 | (code & 0x3f));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | code >> 18);
-    out[1] = (char)(0x80 | (code >> 12 & 0x3f));
-    out[2] = (char)(0x80 | (code >> 6 & 0x3f));
-    out[3] = (char)(0x80 | (code & 0x3f));
-    return 4;
-}
-
 /* The character of an escape at raw[*at], which is behind its backslash; 0 for none that we take.
  */
 static uint32_t escape(const char *raw, size_t len, size_t *at)
@@ -305,7 +283,7 @@ enum status tool_json_text(const char *raw, size_t len, char *out, size_t cap, s
 
             if (code < 0x20)
                 return STATUS_MALFORMED;
-            n_bytes = utf8(code, bytes);
+            n_bytes = tmpl_utf8_encode(code, bytes);
         }
         if (n_bytes > cap - n)
             return STATUS_TOO_BIG;

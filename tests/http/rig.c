@@ -56,9 +56,9 @@ static void on_sleep(void *ctx)
     for (size_t i = 0; i < wire_out_count(out); i++) {
         const struct wire_out_item item = wire_out_at(out, i);
 
-        if (http_door_has(rig->door, item.link)) {
-            http_door_take(rig->door, item.link, item.bytes, item.len);
-        } else if (item.link == RIG_P_LINK || item.link == RIG_D_LINK || item.link == RIG_D2_LINK) {
+        if (http_door_take(rig->door, item.link, item.bytes, item.len))
+            continue;
+        if (item.link == RIG_P_LINK || item.link == RIG_D_LINK || item.link == RIG_D2_LINK) {
             arena_reset(rig->arena);
             if (wire_msg_decode(item.bytes, item.len, rig->arena, &msg, NULL) == STATUS_OK)
                 node_hears(rig, item.link, &msg);
